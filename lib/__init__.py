@@ -1,0 +1,1 @@
+"""Everything the notebooks call: one room a layer, one job a room."""

@@ -1,0 +1,251 @@
+"""Every setting, read once, frozen. Unknown keys are errors; thresholds live in config.yaml and nowhere else."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lib import dates
+from lib.errors import UsageError
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The project's root: relative paths in the config and in notebook parameters start here."""
+
+CANONICAL = (
+    "visit_id",
+    "patient_id",
+    "provider_id",
+    "diagnosis_code",
+    "visit_date",
+    "visit_cost",
+    "last_updated",
+)
+"""The seven canonical columns, in the table's order (which is `row_hash`'s order)."""
+
+REQUIRED = ("visit_id", "patient_id", "visit_date", "last_updated")
+TEXT_COLUMNS = ("visit_id", "patient_id", "provider_id", "diagnosis_code")
+
+_IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_RESERVED = {
+    *CANONICAL, "source", "row_hash", "delivery_seq", "source_line", "malformed", "reasons", "raw_text", "deleted_at",
+}  # fmt: skip
+
+
+def _identifier(name: str) -> str:
+    if not _IDENTIFIER.fullmatch(name):
+        raise ValueError("must be lower-case letters, digits and underscores, beginning with a letter")
+    return name
+
+
+def _one_character(text: str) -> str:
+    if len(text) != 1 or text in "\r\n":
+        raise ValueError("must be exactly one character, not a line end")
+    return text
+
+
+def _codec(name: str) -> str:
+    try:
+        info = codecs.lookup(name)
+    except LookupError as error:
+        raise ValueError("is not a text encoding that Python knows") from error
+    if not getattr(info, "_is_text_encoding", True):
+        raise ValueError("is not a text encoding")
+    return info.name
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError("is not a time zone name such as Europe/Berlin or UTC") from error
+    return name
+
+
+def _formats(formats: tuple[str, ...]) -> tuple[str, ...]:
+    if not formats:
+        raise ValueError("needs at least one format; iso is the default")
+    for each in formats:
+        dates.check_format(each)
+    return formats
+
+
+Identifier = Annotated[str, AfterValidator(_identifier)]
+Character = Annotated[str, AfterValidator(_one_character)]
+Formats = Annotated[tuple[str, ...], AfterValidator(_formats)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Source(_Frozen):
+    """Where deliveries come from and how their text is written."""
+
+    name: Identifier = "clinic"
+    path: str = "data/input/patient_visits.csv"
+    deliveries: Literal["incremental", "full"] = "incremental"
+    delimiter: Character = ","
+    quote: Character = '"'
+    encoding: Annotated[str, AfterValidator(_codec)] = "utf-8"
+    timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
+
+    @model_validator(mode="after")
+    def _delimiter_is_not_quote(self) -> Source:
+        if self.delimiter == self.quote:
+            raise ValueError("delimiter and quote must differ")
+        return self
+
+
+class Columns(_Frozen):
+    """The source's name of each canonical column; null where the source has none."""
+
+    visit_id: str = "visit_id"
+    patient_id: str = "patient_id"
+    provider_id: str | None = "provider_id"
+    diagnosis_code: str | None = "diagnosis_code"
+    visit_date: str = "visit_date"
+    visit_cost: str | None = "visit_cost"
+    last_updated: str | None = "last_updated"
+
+
+class DateFormats(_Frozen):
+    """Declared formats, tried in order: `iso`, or strptime directives (see lib/dates.py)."""
+
+    visit_date: Formats = ("iso",)
+    last_updated: Formats = ("iso",)
+
+
+class NullMarkers(_Frozen):
+    """Texts that mean null, per column, beside the blank."""
+
+    visit_id: tuple[str, ...] = ()
+    patient_id: tuple[str, ...] = ()
+    provider_id: tuple[str, ...] = ()
+    diagnosis_code: tuple[str, ...] = ()
+    visit_date: tuple[str, ...] = ()
+    visit_cost: tuple[str, ...] = ()
+    last_updated: tuple[str, ...] = ()
+
+
+class Rules(_Frozen):
+    """Bounds that a value is judged by."""
+
+    min_visit_date: date = date(1900, 1, 1)
+    max_future_days: int = Field(default=1, ge=0, le=366)
+    clock_skew_minutes: int = Field(default=5, ge=0, le=1440)
+    max_visit_cost: Decimal = Field(default=Decimal(10_000_000), ge=0, le=Decimal("9999999999999999.99"))
+
+
+class Gate(_Frozen):
+    """Thresholds of the two Great Expectations suites; every name is a suite parameter."""
+
+    min_failing_rows: int = Field(default=3, ge=0)
+    max_missing_share: Share = 0.05
+    max_invalid_visit_date_share: Share = 0.05
+    max_refused_share: Share = 0.05
+    max_null_cost_share: Share = 0.10
+    max_row_count_drop: Share = 0.50
+    max_hours_since_newest: float = Field(default=72, gt=0)
+    min_diagnosis_shape_share: Share = 0.95
+    diagnosis_code_regex: str = r"^([A-TV-Z][0-9][0-9A-Z](\.?[0-9A-Z]{1,4})?|[0-9]{3}(\.?[0-9]{1,2})?|V[0-9]{2}(\.?[0-9]{1,2})?|E[0-9]{3}(\.?[0-9])?)$"
+    max_native_rows: int = Field(default=1_000_000, ge=1)
+
+
+class Engine(_Frozen):
+    """What the staging engine may use."""
+
+    memory_limit: Annotated[str, Field(pattern=r"^\d+(\.\d+)?(MiB|GiB)$")] = "1GiB"
+    threads: int | None = Field(default=None, ge=1)
+
+
+class Window(_Frozen):
+    lookback_hours: float = Field(default=24, ge=0, le=24 * 3660)
+
+
+class Settings(_Frozen):
+    """The whole config. Grain: one source into one warehouse."""
+
+    source: Source = Source()
+    columns: Columns = Columns()
+    carry: dict[Identifier, str] = Field(default_factory=dict)
+    formats: DateFormats = DateFormats()
+    null_markers: NullMarkers = NullMarkers()
+    rules: Rules = Rules()
+    window: Window = Window()
+    gate: Gate = Gate()
+    engine: Engine = Engine()
+    warehouse: str | None = None
+    min_group_size: int = Field(default=8, ge=1)
+    readers_group: str | None = None
+
+    @model_validator(mode="after")
+    def _stampless_needs_full_deliveries(self) -> Settings:
+        if self.columns.last_updated is None and self.source.deliveries != "full":
+            raise ValueError("columns.last_updated is null, so source.deliveries must be 'full'")
+        taken = sorted(set(self.carry) & _RESERVED)
+        if taken:
+            raise ValueError(f"carry: {', '.join(taken)} is a column of the pipeline's own; choose another name")
+        return self
+
+    @property
+    def stamped(self) -> bool:
+        """Whether the source says when a visit was last updated."""
+        return self.columns.last_updated is not None
+
+    @property
+    def wanted(self) -> dict[str, str]:
+        """Our name → the source's name, for every column that is read: canonical, then carried."""
+        canonical = {ours: getattr(self.columns, ours) for ours in CANONICAL}
+        return {ours: theirs for ours, theirs in {**canonical, **self.carry}.items() if theirs is not None}
+
+
+def resolve(path: str | Path) -> Path:
+    """A path as given, relative ones from the project's root."""
+    return ROOT / Path(path).expanduser()
+
+
+def load_settings(config_file: str | Path, **overrides: Any) -> Settings:
+    """Read config.yaml; `overrides` are dotted as `source__path="x.csv"`, None meaning not given. Raises UsageError."""
+    path = resolve(config_file)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        raise UsageError(f"{path.name}: no such config file; copy config.yaml and name it with --config.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path.name}: cannot be read ({type(error).__name__}).") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise UsageError(f"{path.name}{where}: is not YAML; mind indentation and quotes.") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"{path.name}: must be a mapping of settings, as config.yaml is.")
+    for dotted, value in overrides.items():
+        if value is not None:
+            *sections, key = dotted.split("__")
+            target = content
+            for section in sections:
+                target = target.setdefault(section, {})
+            target[key] = value
+    return settings_from(content, path.name)
+
+
+def settings_from(content: dict[str, Any], origin: str) -> Settings:
+    """Checked settings from a plain mapping; `origin` names it in errors. Raises UsageError."""
+    try:
+        return Settings.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"] if part != "[key]")
+        what = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            what = "unknown setting; see config.yaml for all of them"
+        raise UsageError(f"{origin}: {where + ': ' if where else ''}{what}.") from None
