@@ -1,0 +1,185 @@
+"""Deliveries: the raw layer's ledger, where each delivery stands, and which of them make a run's batch.
+
+The ledger `data/raw/<source>/deliveries.jsonl` holds what was taken and never changes; the warehouse holds what became of
+it. A delivery that the warehouse does not know yet is pending.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from lib.errors import UsageError
+from lib.files import append_line, read_lines
+from lib.layout import Layout
+
+Status = Literal["pending", "loaded", "held", "refused", "discarded"]
+Kind = Literal["new", "held", "repeat", "refresh", "nothing"]
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One delivery: grain (source, sequence). `clock` is the as-of time of the run that first took it."""
+
+    source: str
+    sequence: int
+    path: str
+    sha256: str
+    bytes: int
+    snapshot: str
+    clock: str
+    taken_by: str
+
+    @property
+    def name(self) -> str:
+        """The delivered file's name, for messages."""
+        return Path(self.path).name
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A delivery and what became of it."""
+
+    delivery: Delivery
+    status: Status
+    run_id: str | None = None
+    header: tuple[str, ...] | None = None
+    rows_read: int | None = None
+    comparable: bool = False
+    failed_rules: dict[str, float] = field(default_factory=dict)
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The deliveries of one run, in sequence. `context` are deliveries loaded after the oldest of them: their versions
+    take part in the order of versions, so that a delivery accepted late cannot overwrite what came after it."""
+
+    kind: Kind
+    deliveries: tuple[Delivery, ...] = ()
+    context: tuple[Delivery, ...] = ()
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the gate judges it as a load: not the last batch run again, nor a refresh."""
+        return self.kind in ("new", "held")
+
+
+def ledger_file(layout: Layout, source: str) -> Path:
+    return layout.raw / source / "deliveries.jsonl"
+
+
+def read_ledger(layout: Layout, source: str) -> list[Delivery]:
+    """Every delivery ever taken from `source`, oldest first."""
+    return [Delivery(**entry) for entry in read_lines(ledger_file(layout, source))]
+
+
+def record_delivery(layout: Layout, connection: sqlite3.Connection, delivery: Delivery) -> None:
+    """Append a taken delivery to the ledger, then make it pending in the warehouse."""
+    append_line(ledger_file(layout, delivery.source), asdict(delivery))
+    sync_ledger(layout, connection, delivery.source)
+
+
+def sync_ledger(layout: Layout, connection: sqlite3.Connection, source: str) -> None:
+    """Make every delivery of the ledger known to the warehouse; those it does not know are pending."""
+    known = {row[0] for row in connection.execute("SELECT sequence FROM deliveries WHERE source = ?", [source])}
+    for each in read_ledger(layout, source):
+        if each.sequence not in known:
+            connection.execute(
+                "INSERT INTO deliveries (source, sequence, path, sha256, bytes, snapshot, clock, taken_by, status)"
+                " VALUES (:source, :sequence, :path, :sha256, :bytes, :snapshot, :clock, :taken_by, 'pending')",
+                asdict(each),
+            )
+
+
+def standings(connection: sqlite3.Connection, source: str) -> list[Standing]:
+    """Every delivery of `source` and what became of it, in sequence."""
+    rows = connection.execute("SELECT * FROM deliveries WHERE source = ? ORDER BY sequence", [source])
+    return [_standing(row) for row in rows]
+
+
+def mark(connection: sqlite3.Connection, delivery: Delivery, status: Status, **facts: Any) -> None:
+    """Set a delivery's status, and what is learned with it (run_id, header, rows_read, failed_rules, reason)."""
+    values: dict[str, Any] = {"status": status, **facts}
+    for name in ("header", "failed_rules"):
+        if name in values:
+            values[name] = json.dumps(values[name])
+    columns = ", ".join(f"{name} = :{name}" for name in values)
+    connection.execute(
+        f"UPDATE deliveries SET {columns} WHERE source = :key_source AND sequence = :key_sequence",
+        {**values, "key_source": delivery.source, "key_sequence": delivery.sequence},
+    )
+
+
+def choose_batch(
+    all_standings: list[Standing], offered: set[str], *, full_refresh: bool = False, accept: tuple[str, ...] = ()
+) -> Batch:
+    """The batch rule. `offered` are the paths that the source offers now, as last taken.
+
+    Pending deliveries; if none, held ones that the source still offers; if none, the last loaded batch again. With
+    `accept` the held ones, pending ones waiting for the next run. A full refresh takes all that are loaded or pending,
+    and held ones that failed nothing but accepted rules.
+    """
+    by_status: dict[str, list[Standing]] = {}
+    for each in all_standings:
+        by_status.setdefault(each.status, []).append(each)
+    held = by_status.get("held", [])
+    accepted = [each for each in held if accept and set(each.failed_rules) <= set(accept)]
+    if accept and not accepted:
+        raise UsageError(_nothing_to_accept(held, accept))
+    if full_refresh:
+        chosen = by_status.get("loaded", []) + by_status.get("pending", []) + accepted
+        return _batch("refresh", chosen, ())
+    if accept:
+        return _batch("held", accepted, by_status.get("loaded", ()))
+    if pending := by_status.get("pending"):
+        return _batch("new", pending, by_status.get("loaded", ()))
+    newest_of_path = {each.delivery.path: each.delivery.sequence for each in all_standings}
+    still_offered = [
+        each for each in held
+        if each.delivery.path in offered and newest_of_path[each.delivery.path] == each.delivery.sequence
+    ]  # fmt: skip
+    if still_offered:
+        return _batch("held", still_offered, by_status.get("loaded", ()))
+    if loaded := by_status.get("loaded"):
+        last_run = max(each.run_id or "" for each in loaded)
+        return _batch("repeat", [each for each in loaded if each.run_id == last_run], loaded)
+    return Batch("nothing")
+
+
+def still_refused(all_standings: list[Standing], offered: set[str]) -> list[Standing]:
+    """Refused deliveries that are still the newest of a path that the source offers."""
+    newest = {each.delivery.path: each for each in all_standings}
+    return [each for path, each in sorted(newest.items()) if path in offered and each.status == "refused"]
+
+
+def _batch(kind: Kind, chosen: list[Standing], loaded: Any) -> Batch:
+    deliveries = tuple(sorted((each.delivery for each in chosen), key=lambda delivery: delivery.sequence))
+    inside = {delivery.sequence for delivery in deliveries}
+    oldest = min(inside, default=0)
+    since = [each.delivery for each in loaded if each.delivery.sequence > oldest]
+    return Batch(kind, deliveries, tuple(each for each in since if each.sequence not in inside))
+
+
+def _nothing_to_accept(held: list[Standing], accept: tuple[str, ...]) -> str:
+    if not held:
+        return "--accept: no delivery is held; there is nothing to accept."
+    failed = sorted({rule for each in held for rule in each.failed_rules})
+    return f"--accept {', '.join(accept)}: the held deliveries failed {', '.join(failed)}; accept all of these."
+
+
+def _standing(row: sqlite3.Row) -> Standing:
+    names = Delivery.__dataclass_fields__
+    return Standing(
+        Delivery(**{name: row[name] for name in names}),
+        status=row["status"],
+        run_id=row["run_id"],
+        header=tuple(json.loads(row["header"])) if row["header"] else None,
+        rows_read=row["rows_read"],
+        comparable=bool(row["comparable"]),
+        failed_rules=json.loads(row["failed_rules"]) if row["failed_rules"] else {},
+        reason=row["reason"],
+    )

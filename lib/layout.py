@@ -1,0 +1,106 @@
+"""Where everything lives under one data folder, and who may read it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib.errors import TemporaryFailure, UsageError
+from lib.files import TEMPORARY_PREFIX
+
+RUN_ID_WIDTH = 6
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The folders of one data_dir and its warehouse file. Folders are 0700, files 0600: the process's umask is 077."""
+
+    data_dir: Path
+    warehouse: Path
+
+    @classmethod
+    def at(cls, data_dir: Path, warehouse_url: str | None) -> Layout:
+        """The layout of `data_dir`; `warehouse_url` is `sqlite:///path` or None for `data_dir/warehouse.db`."""
+        if warehouse_url is None:
+            return cls(data_dir, data_dir / "warehouse.db")
+        kind, separator, path = warehouse_url.partition(":///")
+        if not separator or kind != "sqlite" or not path:
+            raise UsageError("warehouse: must be written sqlite:///path/to/warehouse.db.")
+        return cls(data_dir, Path(path) if Path(path).is_absolute() else (data_dir / path))
+
+    @property
+    def raw(self) -> Path:
+        return self.data_dir / "raw"
+
+    @property
+    def staging(self) -> Path:
+        return self.data_dir / "staging"
+
+    @property
+    def state(self) -> Path:
+        return self.data_dir / "state"
+
+    @property
+    def runs(self) -> Path:
+        return self.data_dir / "runs"
+
+    @property
+    def logs(self) -> Path:
+        return self.data_dir / "logs"
+
+    @property
+    def state_file(self) -> Path:
+        return self.state / "state.json"
+
+    @property
+    def decisions(self) -> Path:
+        return self.runs / "decisions.jsonl"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.warehouse.with_name(self.warehouse.name + ".lock")
+
+    def record(self, run_id: str) -> Path:
+        """The folder of one run's record."""
+        return self.runs / run_id
+
+    def staged(self, run_id: str) -> Path:
+        """The folder of one run's staging output."""
+        return self.staging / run_id
+
+    def log(self, run_id: str) -> Path:
+        """The private log of one run: the only place a traceback goes."""
+        return self.logs / f"{run_id}.log"
+
+    def run_ids(self) -> list[str]:
+        """All run ids, oldest first: they begin with a sequence number."""
+        if not self.runs.is_dir():
+            return []
+        return sorted(each.name for each in self.runs.iterdir() if each.is_dir() and each.name[:1].isdigit())
+
+    def create(self) -> None:
+        """Make the folders, prove that they can be written, sweep what crashed writers left. Raises TemporaryFailure."""
+        os.umask(0o077)
+        for folder in (self.raw, self.staging, self.state, self.runs, self.logs, self.warehouse.parent):
+            try:
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                probe = folder / f"{TEMPORARY_PREFIX}probe-{os.getpid()}"
+                probe.write_bytes(b"")
+                probe.unlink()
+            except FileExistsError:
+                raise UsageError(f"{folder.name}: is not a folder; move it away or name another --data-dir.") from None
+            except OSError as error:
+                raise TemporaryFailure(
+                    f"{folder}: cannot be written ({os.strerror(error.errno or 0)}); nothing was started."
+                ) from None
+
+    def sweep(self) -> None:
+        """Remove temporary files of writers that died. Call it only while holding the warehouse's lock."""
+        for folder in (self.raw, self.staging, self.state, self.runs):
+            for leftover in folder.rglob(TEMPORARY_PREFIX + "*"):
+                if leftover.is_dir():
+                    shutil.rmtree(leftover, ignore_errors=True)
+                else:
+                    leftover.unlink(missing_ok=True)

@@ -1,0 +1,36 @@
+"""The statements: one a file, opened by a comment that states grain, key and interval."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from string import Template
+
+FOLDER = Path(__file__).parent
+
+
+@cache
+def _text(name: str) -> str:
+    return (FOLDER / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def statement(name: str, **pieces: str) -> str:
+    """The statement in `name`.sql; `$piece` marks in it take SQL pieces made by lib, never a value of the data."""
+    return Template(_text(name)).substitute(pieces)
+
+
+def statements(folder: str) -> list[str]:
+    """Every statement of a folder, by file name."""
+    return [path.read_text(encoding="utf-8") for path in sorted((FOLDER / folder).glob("*.sql"))]
+
+
+def identifier(name: str) -> str:
+    """A checked name, quoted for SQL. Names come from the config, where they are held to letters, digits, underscores."""
+    if not name.replace("_", "a").isalnum() or not name.isascii():
+        raise ValueError("not a plain SQL identifier")
+    return f'"{name}"'
+
+
+def literal(text: str) -> str:
+    """A text of the config as a quoted SQL string."""
+    return "'" + text.replace("'", "''") + "'"

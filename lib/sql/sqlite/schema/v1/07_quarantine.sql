@@ -1,0 +1,20 @@
+-- Grain: one row per refused text, keyed by its identity (SHA-256 of the source and the raw texts).
+CREATE TABLE quarantine (
+    identity TEXT NOT NULL PRIMARY KEY,
+    source TEXT NOT NULL,
+    visit_key TEXT,
+    stamp TEXT,
+    reasons TEXT NOT NULL,
+    visit_id TEXT,
+    patient_id TEXT,
+    provider_id TEXT,
+    diagnosis_code TEXT,
+    visit_date TEXT,
+    visit_cost TEXT,
+    last_updated TEXT,
+    malformed TEXT,
+    status TEXT NOT NULL CHECK (status IN ('open', 'superseded')),
+    superseded_by_seq INTEGER,
+    superseded_by_line INTEGER,
+    superseded_in_run TEXT
+) STRICT, WITHOUT ROWID
