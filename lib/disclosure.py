@@ -1,0 +1,190 @@
+"""Small numbers and identifiers: the one place through which they pass before anything is shown or recorded.
+
+A group is *small* when a count of it is above zero and below the minimum (`min_group_size`, 8 visits). Merging takes a
+second group in when one alone would be small, so no small number can be worked out from a total. Only when everything
+together is small does one row remain, without its measures: a table's own row count may be known, its costs may not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import pandas as pd
+
+MINIMUM = 8
+"""The default of `min_group_size`."""
+
+MASK = "•••"
+IDENTIFIERS = ("visit_id", "patient_id", "provider_id")
+SIGNIFICANT_DIGITS = 3
+
+Grain = Literal["day", "week", "month"]
+_GRAINS = ("day", "week", "month", "other periods")
+
+
+def small_groups(frame: pd.DataFrame, counts: str | Sequence[str], minimum: int) -> pd.Series[bool]:
+    """For each row, whether one of its counts is above zero and below `minimum`."""
+    shown = frame[_names(counts)].fillna(0)
+    return ((shown > 0) & (shown < minimum)).any(axis=1).astype(bool)
+
+
+def merge_small(
+    frame: pd.DataFrame, label: str, counts: str | Sequence[str], minimum: int, other: str = "other"
+) -> pd.DataFrame:
+    """Categories, largest first, the small ones summed into a last row `other`.
+
+    When `other` would itself be small, the next smallest category joins it; when none is left, the one row is "all".
+    `counts` are the columns judged (the first one orders); every remaining column must be a number that may be summed.
+    """
+    names, columns = _names(counts), _summable(frame, [label], counts)
+    rows = frame.groupby(label, dropna=False, as_index=False, sort=False)[columns].sum()
+    rows = rows.sort_values([names[0], label], ascending=[False, True], ignore_index=True)
+    merged = small_groups(rows, names, minimum)
+    if not merged.any():
+        return rows
+    merged |= rows[label].eq(other).fillna(False).astype(bool)
+    _widen(rows, merged, names, minimum)
+    kept = rows[~merged]
+    pool = rows.loc[merged, columns].sum().to_frame().T
+    pool.insert(0, label, other if (kept[names[0]] > 0).any() else "all")
+    return _without_measures(_stack(kept, pool, rows), columns, names, minimum)
+
+
+def merge_small_periods(
+    frame_by_day: pd.DataFrame,
+    minimum: int,
+    counts: str | Sequence[str] = "visits",
+    day: str = "day",
+    grain: Grain = "day",
+) -> pd.DataFrame:
+    """Days (or from `grain` on) as periods of which none is small.
+
+    A week with a small day is shown as a week, a month with a small week as a month, and small months together as
+    "other periods". Weeks begin on Monday; a month is the four or five weeks whose Thursday lies in it, so every
+    period is made of whole smaller ones. Out: period, grain, start, end (first and last day present, both inclusive;
+    null for other periods), days (rows merged), then the summed columns.
+    """
+    names, columns = _names(counts), _summable(frame_by_day, [day], counts)
+    rows = frame_by_day.assign(days=1)
+    rows[day] = pd.to_datetime(rows[day])
+    date = rows[day].dt
+    monday = rows[day] - pd.to_timedelta(date.day_of_week, unit="D")
+    thursday = (monday + pd.Timedelta(days=3)).dt
+    keys = (date.strftime("%Y-%m-%d"), thursday.strftime("%G-W%V"), thursday.strftime("%Y-%m"))
+    levels = pd.Series(_GRAINS.index(grain), index=rows.index)
+    for level, key in enumerate(keys):
+        small = small_groups(rows.groupby(key)[names].sum(), names, minimum)
+        wider = keys[level + 1] if level < 2 else key
+        hidden = wider.isin(wider[key.map(small).astype(bool)])
+        levels = levels.mask(hidden & (levels <= level), level + 1)
+    months = rows.groupby(keys[2])[names].sum().sort_values(names[0], ascending=False)
+    pooled = pd.Series(months.index.isin(keys[2][levels == 3]), index=months.index)
+    _widen(months, pooled, names, minimum)
+    levels = levels.mask(keys[2].map(pooled).astype(bool), 3)
+    period = pd.Series(_GRAINS[3], index=rows.index, dtype="object")
+    for level, key in enumerate(keys):
+        period = period.mask(levels == level, key)
+    rows = rows.assign(period=period, grain=levels.map(dict(enumerate(_GRAINS))), start=rows[day], end=rows[day])
+    how = {"start": "min", "end": "max", "days": "sum"} | dict.fromkeys(columns, "sum")
+    merged = rows.groupby(["grain", "period"], as_index=False, sort=False).agg(how)
+    unplaced = merged["grain"].eq(_GRAINS[3])
+    merged.loc[unplaced, ["start", "end"]] = pd.NaT
+    if unplaced.any() and not (merged.loc[~unplaced, names[0]] > 0).any():
+        merged.loc[unplaced, ["grain", "period"]] = "all periods"
+    merged = merged[["period", "grain", "start", "end", "days", *columns]]
+    return _without_measures(merged.sort_values("start", ignore_index=True), columns, names, minimum)
+
+
+def merge_small_bins(
+    frame: pd.DataFrame, counts: str | Sequence[str], minimum: int, lower: str = "lower", upper: str = "upper"
+) -> pd.DataFrame:
+    """Adjacent bins `[lower, upper)` in ascending order, merged until each is empty or not small.
+
+    A small bin takes its right neighbours in, the last one its left ones; empty bins between are swallowed, so the
+    edges of a merged bin do not tell where in it the visits lie.
+    """
+    names, columns = _names(counts), _summable(frame, [lower, upper], counts)
+    rows = frame.sort_values(lower, ignore_index=True)
+    totals = rows[names].fillna(0)
+    starts: list[int] = []
+    open_small = False
+    for place in range(len(rows)):
+        if not open_small:
+            starts.append(place)
+        open_small = _is_small(totals.iloc[starts[-1] : place + 1].sum(), minimum)
+    while open_small and len(starts) > 1:
+        starts.pop()
+        open_small = _is_small(totals.iloc[starts[-1] :].sum(), minimum)
+    ends = [start - 1 for start in starts[1:]] + [len(rows) - 1] * bool(starts)
+    bucket = rows.index.isin(starts).cumsum()
+    merged = rows.groupby(bucket)[columns].sum().reset_index(drop=True)
+    merged.insert(0, lower, rows[lower].iloc[starts].reset_index(drop=True))
+    merged.insert(1, upper, rows[upper].iloc[ends].reset_index(drop=True))
+    return _without_measures(merged, columns, names, minimum)
+
+
+def shown_cost(cents: float | None, visits: int, minimum: int) -> int | None:
+    """A sum of costs in whole currency units, to three significant digits; null for a small group or none.
+
+    Two records' exact sums of one period differ by exactly the cost of a visit that came between them.
+    """
+    if cents is None or pd.isna(cents) or visits < minimum:
+        return None
+    units = round(cents / 100)
+    return int(round(units, SIGNIFICANT_DIGITS - len(str(abs(units)))))
+
+
+def mask(text: str | float | None) -> str | None:
+    """An identifier as shown: neither its characters nor its length; a missing one stays missing."""
+    return None if pd.isna(text) else MASK
+
+
+def mask_frame(frame: pd.DataFrame, columns: Sequence[str] = IDENTIFIERS) -> pd.DataFrame:
+    """A copy of `frame` with the identifiers in `columns` masked; a column that it lacks is passed over."""
+    masked = frame.copy()
+    for name in columns:
+        if name in masked:
+            masked[name] = pd.Series(MASK, index=frame.index, dtype="string[pyarrow]").where(frame[name].notna())
+    return masked
+
+
+def _names(counts: str | Sequence[str]) -> list[str]:
+    return [counts] if isinstance(counts, str) else list(counts)
+
+
+def _summable(frame: pd.DataFrame, keys: Sequence[str], counts: str | Sequence[str]) -> list[str]:
+    """The columns to sum; a text column would be joined together, values and all."""
+    columns = [name for name in frame.columns if name not in keys]
+    wrong = [name for name in columns if not pd.api.types.is_numeric_dtype(frame[name])]
+    missing = [name for name in (*keys, *_names(counts)) if name not in frame.columns]
+    if wrong or missing:
+        raise TypeError(f"groups are merged by sums: not numbers: {wrong}; missing columns: {missing}")
+    return columns
+
+
+def _is_small(totals: pd.Series[int], minimum: int) -> bool:
+    return bool(((totals > 0) & (totals < minimum)).any())
+
+
+def _widen(rows: pd.DataFrame, merged: pd.Series[bool], names: Sequence[str], minimum: int) -> None:
+    """Mark the next smallest group too while those marked are small together. Rows come largest first."""
+    while merged.any() and _is_small(rows.loc[merged, list(names)].sum(), minimum):
+        left = rows.index[~merged & (rows[names[0]] > 0)]
+        if left.empty:
+            return
+        merged[left[-1]] = True
+
+
+def _stack(kept: pd.DataFrame, pool: pd.DataFrame, like: pd.DataFrame) -> pd.DataFrame:
+    """`kept` and then `pool`, with the types of `like`."""
+    return pd.concat([kept.astype(object), pool.astype(object)], ignore_index=True).astype(like.dtypes.to_dict())
+
+
+def _without_measures(merged: pd.DataFrame, columns: Sequence[str], names: Sequence[str], minimum: int) -> pd.DataFrame:
+    """Null the measures of what is still small: everything together, when there is too little of it."""
+    measures = [name for name in columns if name not in names]
+    small = small_groups(merged, names, minimum)
+    if measures and small.any():
+        merged[measures] = merged[measures].astype("Float64").mask(small)
+    return merged
