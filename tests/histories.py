@@ -1,0 +1,183 @@
+"""Random histories of a source over small domains, where ties, gaps and repeats are common. Independent of `lib`.
+
+A history is a list of steps: files put into a folder, and runs. `play` drives a model through it; a pipeline test does
+the same with the real command (`text_of` is the file's content) and compares after every run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+
+from hypothesis import strategies as st
+
+from tests.model import Model, Result
+from tests.model_rows import COLUMNS, Row
+
+Item = dict[str, str] | str | None
+"""One line of a file to be written: cells by canonical name, a malformed record's physical text, or a blank line."""
+
+
+@dataclass(frozen=True)
+class Deliver:
+    """A file appears in the source's folder, or is replaced."""
+
+    path: str
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    as_of: datetime
+    full_refresh: bool = False
+    accept: tuple[str, ...] = ()
+
+
+Step = Deliver | Run
+RULES = ("zero_row_load", "refused_share", "missing_required_share", "invalid_visit_date_share")
+"""The gate rules that random rows can break."""
+
+
+def to_csv(
+    items: Iterable[Item],
+    names: Mapping[str, str | None] | None = None,
+    newline: str = "\n",
+    final_newline: bool = True,
+    delimiter: str = ",",
+) -> tuple[str, list[Row]]:
+    """The file's text (write it as bytes) and its records with their physical lines; the header is line 1."""
+    headers = {name: name for name in COLUMNS} if names is None else {k: v for k, v in names.items() if v is not None}
+    lines, rows, line = [delimiter.join(_quoted(each, delimiter) for each in headers.values())], [], 2
+    for item in items:
+        if isinstance(item, dict):
+            rows.append(Row(line, {name: item.get(name, "") for name in headers}))
+            text = delimiter.join(_quoted(item.get(name, ""), delimiter) for name in headers)
+        else:
+            text = item or ""
+            if item is not None:
+                rows.append(Row(line, malformed=text))
+        lines.append(text)
+        line += 1 + len(re.findall(r"\r\n|\r|\n", text))
+    return newline.join(lines) + (newline if final_newline else ""), rows
+
+
+def _quoted(cell: str, delimiter: str) -> str:
+    return '"' + cell.replace('"', '""') + '"' if set(cell) & {delimiter, '"', "\n", "\r"} else cell
+
+
+def text_of(step: Deliver, names: Mapping[str, str | None] | None = None) -> str:
+    return to_csv(step.items, names)[0]
+
+
+def play(history: Iterable[Step], model: Model) -> Iterator[tuple[Run, Result]]:
+    """Each run of the history with the model's result; the model's tables are those after that run."""
+    folder: dict[str, tuple[str, list[Row]]] = {}
+    for step in history:
+        if isinstance(step, Deliver):
+            folder[step.path] = to_csv(step.items, model.names)
+        else:
+            model.take(folder, step.as_of)
+            yield step, model.run(step.as_of, full_refresh=step.full_refresh, accept=step.accept)
+
+
+# Small domains
+
+BASE = datetime(2025, 12, 6, 12, tzinfo=UTC)
+MICROSECOND, HOUR = timedelta(microseconds=1), timedelta(hours=1)
+OFFSETS = (-60 * HOUR, -24 * HOUR - MICROSECOND, -24 * HOUR, -21 * HOUR, 0 * HOUR, MICROSECOND, 3 * HOUR)
+"""Stamps from BASE. With the watermark at BASE and 24 h of lookback: late, just outside, at the cutoff, inside, tied, a
+microsecond on; the last is in the future of a run at BASE, and puts the next cutoff exactly at -21 h."""
+ADVANCES = (0 * HOUR, timedelta(minutes=3), 3 * HOUR, 25 * HOUR, 72 * HOUR)
+
+VISITS = ("v1", "v2", "v3", "v4", " v5\t")
+DAYS = ("2025-12-01", "2025-12-02", "2025-12-03", "2025-12-04T23:30:00-05:00")
+COSTS = ("", "0", "-0.00", "10", "10.005", "10.004999999999999999999", "99.99", "10000000")
+BROKEN = {
+    "visit_id": ("", " \t", "v\u200b1", "v\n1", "v" * 129),
+    "patient_id": ("", "p\x00", "p\u00ad1"),
+    "provider_id": ("d\x7f",),
+    "diagnosis_code": ("J\u202e45",),
+    "visit_date": ("", "2025-02-30", "31/12/2025", "0000-00-00", "1899-12-31", "2026-06-01", "2025-12-01T24:00"),
+    "visit_cost": ("1e3", ".5", "$12", "NaN", "\uff11\uff12", "-1", "-0.001", "10000000.001"),
+    "last_updated": ("", "yesterday", "2025-12-05T12:00:60Z", "2025-12-05T12:00:00+24:00", "2099-01-01"),
+}
+MALFORMED = ("v1,p1", "v1,p1,d1,J45,2025-12-01,10,2025-12-06T12:00:00Z,one more", '"v1"x,p1,d1,J45,2025-12-01,10,')
+
+
+def spelled(instant: datetime, style: str) -> str:
+    """One instant, several spellings: every one is read as the same microsecond."""
+    if style == "naive":
+        return instant.strftime("%Y-%m-%d %H:%M:%S.%f")
+    if style == "nanoseconds":
+        return instant.strftime("%Y-%m-%dT%H:%M:%S.%f") + "999Z"
+    zone = {"Z": 0, "+02:00": 120, "-0530": -330}[style]
+    local = instant.astimezone(timezone(timedelta(minutes=zone)))
+    return local.strftime("%Y-%m-%dT%H:%M:%S.%f") + style
+
+
+@st.composite
+def good_cells(draw: st.DrawFn) -> dict[str, str]:
+    """A row that every rule accepts once its stamp is not in the future."""
+    style = draw(st.sampled_from(("Z", "Z", "naive", "nanoseconds", "+02:00", "-0530")))
+    return {
+        "visit_id": draw(st.sampled_from(VISITS)),
+        "patient_id": draw(st.sampled_from(("p1", "p2", "p3"))),
+        "provider_id": draw(st.sampled_from(("d1", "d2", ""))),
+        "diagnosis_code": draw(st.sampled_from(("J45", "", "I10, with a comma"))),
+        "visit_date": draw(st.sampled_from(DAYS)),
+        "visit_cost": draw(st.sampled_from(COSTS)),
+        "last_updated": spelled(BASE + draw(st.sampled_from(OFFSETS)), style),
+    }
+
+
+@st.composite
+def items(draw: st.DrawFn, earlier: list[dict[str, str]], broken: bool = True) -> Item:
+    """A row: new, an earlier one again, an earlier one with one cell changed, or (one in six or so) a broken one."""
+    kind = draw(st.integers(0, 11))
+    if broken and kind == 11:
+        return draw(st.sampled_from(MALFORMED))
+    cells = draw(good_cells())
+    if kind == 10:
+        return draw(st.sampled_from((None, {name: "" for name in COLUMNS} if broken else None)))
+    if earlier and kind in (6, 7, 8):
+        again = draw(st.sampled_from(earlier))
+        changed = draw(st.sampled_from(("visit_cost", "visit_date", "patient_id", "last_updated")))
+        cells = again if kind == 6 else {**again, changed: cells[changed]}
+    if broken and kind == 9:
+        name = draw(st.sampled_from(tuple(BROKEN)))
+        return {**cells, name: draw(st.sampled_from(BROKEN[name]))}
+    earlier.append(cells)
+    return cells
+
+
+@st.composite
+def histories(
+    draw: st.DrawFn,
+    max_deliveries: int = 6,
+    max_rows: int = 8,
+    broken: bool = True,
+    refreshes: bool = True,
+    replaces: bool = True,
+) -> list[Step]:
+    """One to `max_deliveries` files with runs between them and one at the end; as-of times never go back.
+
+    `broken`: also refused rows. `refreshes`: also full refreshes and accepted rules. `replaces`: also files written
+    over, so that a delivery may never be seen, or be held and no longer offered.
+    """
+    steps: list[Step] = []
+    earlier: list[dict[str, str]] = []
+    as_of, count = BASE, draw(st.integers(1, max_deliveries))
+    for number in range(1, count + 1):
+        last = number == count
+        old = replaces and number > 1 and draw(st.integers(0, 5)) == 5
+        path = f"{draw(st.integers(1, number - 1)) if old else number:03}.csv"
+        rows = draw(st.integers(0 if broken else 1, max_rows))
+        steps.append(Deliver(path, tuple(draw(items(earlier, broken)) for _ in range(rows))))
+        for _ in range(draw(st.sampled_from((0, 1, 1, 1, 2)))) if not last else range(1):
+            as_of += draw(st.sampled_from(ADVANCES))
+            refresh = refreshes and draw(st.integers(0, 7)) == 7
+            accept = RULES if refreshes and draw(st.integers(0, 7)) == 7 else ()
+            steps.append(Run(as_of, refresh, accept))
+    return steps

@@ -1,0 +1,323 @@
+"""What the pipeline means, once more, in plain Python: the oracle of the property tests.
+
+It shares no line with `lib` and keeps every accepted version it ever loaded, so its tables are a function of what was
+loaded and not of how runs cut it up. One model is one source; merge the `facts` of several to get a shared warehouse.
+Clear before fast: a dozen deliveries of a dozen rows is its size. How one row is judged: `model_rows.py`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from fractions import Fraction
+from math import floor
+
+from tests.model_rows import Contract, Judged, Line, Row, Version
+
+
+@dataclass
+class Delivery:
+    """`status`: pending, loaded, held, refused or discarded. `content`: what tells one file's bytes from another's."""
+
+    sequence: int
+    rows: list[Row]
+    clock: datetime
+    path: str
+    content: object
+    status: str = "pending"
+
+
+@dataclass
+class Counts:
+    """Rows of one delivery or of a whole batch; `reasons` counts each reason over the refused rows."""
+
+    rows_read: int = 0
+    outside_held: int = 0
+    outside_missed: int = 0
+    outside_invalid: int = 0
+    refused: int = 0
+    known_refused: int = 0
+    newly_refused: int = 0
+    newly_missing: int = 0
+    newly_invalid_visit_date: int = 0
+    superseded: int = 0
+    staged: int = 0
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    null_cost: int = 0
+    same_stamp_changes: int = 0
+    missed_needs: timedelta | None = None
+    reasons: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Metrics:
+    visit_count: int
+    patient_count: int
+    total_visit_cost_cents: int
+    avg_visit_cost_cents: int | None
+    missing_cost_count: int
+
+
+@dataclass(frozen=True)
+class Change:
+    """One touched day: its metrics on both sides (None: no such day), and what its visits did."""
+
+    before: Metrics | None
+    after: Metrics | None
+    inserted: int = 0
+    corrected: int = 0
+    moved_in: int = 0
+    moved_out: int = 0
+
+
+Facts = dict[tuple[str, str], Version]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One run. `failures`: rule → the deliveries that break it by themselves (0 stands for the whole batch)."""
+
+    passed: bool
+    new_batch: bool
+    batch: tuple[int, ...]
+    counts: Counts
+    by_delivery: dict[int, Counts]
+    failures: dict[str, set[int]]
+    changes: dict[date, Change]
+    cutoff: datetime | None
+    watermark: datetime | None
+
+
+def current(versions: Iterable[Version]) -> Version:
+    """The greatest version's values, with the lineage of the earliest of the equal versions that end the order."""
+    *earlier, found = sorted(versions, key=lambda version: version.order)
+    for version in reversed(earlier):
+        if version.values != found.values:
+            break
+        found = version
+    return found
+
+
+def by_visit(versions: Iterable[Version]) -> dict[tuple[str, str], list[Version]]:
+    groups: dict[tuple[str, str], list[Version]] = {}
+    for version in versions:
+        groups.setdefault((version.source, version.visit_id), []).append(version)
+    return groups
+
+
+def daily_metrics(facts: Facts) -> dict[date, Metrics]:
+    """The metrics as GROUP BY visit_date of the facts (of one source, or of several merged)."""
+    days: dict[date, list[Version]] = {}
+    for fact in facts.values():
+        days.setdefault(fact.visit_date, []).append(fact)
+    return {day: _metrics(visits) for day, visits in sorted(days.items())}
+
+
+def _metrics(visits: list[Version]) -> Metrics:
+    costs = [visit.visit_cost_cents for visit in visits if visit.visit_cost_cents is not None]
+    average = floor(Fraction(sum(costs), len(costs)) + Fraction(1, 2)) if costs else None  # no cost is negative
+    patients = {(visit.source, visit.patient_id) for visit in visits}
+    return Metrics(len(visits), len(patients), sum(costs), average, len(visits) - len(costs))
+
+
+def metric_changes(before: Facts, after: Facts) -> dict[date, Change]:
+    """The touched days: those of every visit that came, went or changed its values, old day and new."""
+    tallies: dict[date, Counter[str]] = {}
+    for key in before.keys() | after.keys():
+        old, new = before.get(key), after.get(key)
+        if old and new and old.values == new.values:
+            continue
+        for fact in (old, new):
+            if fact:
+                tallies.setdefault(fact.visit_date, Counter())
+        if new and not old:
+            tallies[new.visit_date]["inserted"] += 1
+        elif old and new and old.visit_date == new.visit_date:
+            tallies[new.visit_date]["corrected"] += 1
+        elif old and new:
+            tallies[old.visit_date]["moved_out"] += 1
+            tallies[new.visit_date]["moved_in"] += 1
+    was, now = daily_metrics(before), daily_metrics(after)
+    return {day: Change(was.get(day), now.get(day), **tally) for day, tally in sorted(tallies.items())}
+
+
+@dataclass
+class Model(Contract):
+    """One source. Settings first (those of its contract, then of window and gate), then state."""
+
+    lookback_hours: float = 24
+    max_share: Fraction = Fraction(5, 100)
+    min_failing_rows: int = 3
+
+    deliveries: dict[int, Delivery] = field(default_factory=dict, init=False)
+    loaded: dict[Line, Version] = field(default_factory=dict, init=False)
+    facts: Facts = field(default_factory=dict, init=False)
+    quarantine: dict[Line, Judged] = field(default_factory=dict, init=False)
+    watermark: datetime | None = field(default=None, init=False)
+    last_batch: tuple[int, ...] = field(default=(), init=False)
+
+    # What comes in
+
+    def deliver(self, rows: list[Row], clock: datetime, path: str = "visits.csv", content: object = None) -> int | None:
+        """The sequence of a new pending delivery; None when the path has the content (or rows) it had."""
+        content = rows if content is None else content
+        last = self._last_of(path)
+        if last is not None and last.content == content:
+            return None
+        sequence = len(self.deliveries) + 1
+        self.deliveries[sequence] = Delivery(sequence, rows, clock.astimezone(UTC), path, content)
+        return sequence
+
+    def take(self, folder: Mapping[str, tuple[str, list[Row]]], clock: datetime) -> list[int]:
+        """What a run does first: path → (text, rows), file by file in name order; the sequences of new deliveries."""
+        found = [self.deliver(rows, clock, path, text) for path, (text, rows) in sorted(folder.items())]
+        return [sequence for sequence in found if sequence is not None]
+
+    def _last_of(self, path: str) -> Delivery | None:
+        return next((each for each in reversed(self.deliveries.values()) if each.path == path), None)
+
+    def _with(self, *statuses: str) -> list[Delivery]:
+        return [each for each in self.deliveries.values() if each.status in statuses]
+
+    def batch(self, full_refresh: bool = False, accept: Iterable[str] = ()) -> list[Delivery]:
+        """All pending; if none, the held that the source still offers; if none, the last loaded batch again."""
+        if full_refresh:
+            return self._with("loaded", "pending", *(["held"] if set(accept) else []))
+        offered = [each for each in self._with("held") if self._last_of(each.path) is each]
+        again = [each for each in self._with("loaded") if each.sequence in self.last_batch]
+        return self._with("pending") or offered or again
+
+    # One run
+
+    def run(
+        self,
+        as_of: datetime,
+        full_refresh: bool = False,
+        accept: Iterable[str] = (),
+        lookback_hours: float | None = None,
+    ) -> Result:
+        """Judge, window, resolve, gate; commit unless it fails. `accept`: gate rules that a held batch may break."""
+        batch = self.batch(full_refresh, accept)
+        new = [delivery.sequence for delivery in batch if delivery.status != "loaded"]
+        waived = set(accept) if full_refresh or all(delivery.status == "held" for delivery in batch) else set()
+        lookback = timedelta(hours=self.lookback_hours if lookback_hours is None else lookback_hours)
+        cutoff = None if full_refresh or self.watermark is None else self.watermark - lookback
+        judged = [self.judge(row, delivery.sequence, delivery.clock) for delivery in batch for row in delivery.rows]
+        outside = [each for each in judged if cutoff and each.stamp and each.stamp < cutoff]
+        inside = [each for each in judged if not (cutoff and each.stamp and each.stamp < cutoff)]
+        accepted = {each.at: each.version for each in inside if each.version}
+
+        loaded = accepted if full_refresh else self.loaded | accepted
+        start = {} if full_refresh else self.facts
+        facts = {key: current(versions) for key, versions in by_visit(loaded.values()).items()}
+        staged = {key: current(versions) for key, versions in by_visit(accepted.values()).items()}
+
+        scopes = {0: Counts()} | {each.sequence: Counts() for each in batch}
+        for each in outside:
+            for counts in (scopes[0], scopes[each.at[0]]):
+                self._count_outside(counts, each, facts)
+        known = {each.identity for each in self.quarantine.values()}
+        for each in inside:
+            for counts in (scopes[0], scopes[each.at[0]]):
+                self._count_inside(counts, each, each.identity in known)
+        for key, version in staged.items():
+            rivals = [v for v in [*accepted.values(), *start.values()] if v.visit_id == version.visit_id]
+            for counts in (scopes[0], scopes[version.delivery_seq]):
+                self._count_staged(counts, version, start.get(key), facts[key], rivals)
+
+        failures = self._gate(scopes, new, waived)
+        if failures:
+            alone = set().union(*failures.values()) - {0}
+            for sequence in (alone or set(new)) & set(new):
+                self.deliveries[sequence].status = "held"
+            changes = {}
+        else:
+            changes = metric_changes(self.facts, facts)
+            newest = max((version.last_updated for version in accepted.values()), default=None)
+            marks = [None if full_refresh else self.watermark, newest and min(as_of.astimezone(UTC), newest)]
+            self.watermark = max((mark for mark in marks if mark is not None), default=None)
+            self.loaded, self.facts = loaded, facts
+            self.quarantine |= {each.at: each for each in inside if each.reasons}
+            self.last_batch = tuple(delivery.sequence for delivery in batch)
+            for delivery in batch:
+                delivery.status = "loaded"
+        sequences, counts = tuple(delivery.sequence for delivery in batch), scopes.pop(0)
+        return Result(not failures, bool(new), sequences, counts, scopes, failures, changes, cutoff, self.watermark)
+
+    def _count_outside(self, counts: Counts, each: Judged, facts: Facts) -> None:
+        counts.rows_read += 1
+        version = each.version
+        if version is None:
+            counts.outside_invalid += 1
+            return
+        held = facts.get((self.source, version.visit_id))
+        if held and (held.order >= version.order or held.values == version.values):
+            counts.outside_held += 1
+        else:
+            counts.outside_missed += 1
+            assert self.watermark is not None
+            needs = self.watermark - version.last_updated
+            counts.missed_needs = max(needs, counts.missed_needs or needs)
+
+    def _count_inside(self, counts: Counts, each: Judged, known: bool) -> None:
+        counts.rows_read += 1
+        if each.reasons:
+            counts.refused += 1
+            counts.reasons.update(each.reasons)
+            counts.known_refused += known
+            counts.newly_refused += not known
+            counts.newly_missing += not known and any(reason.startswith("missing_") for reason in each.reasons)
+            counts.newly_invalid_visit_date += not known and "invalid_visit_date" in each.reasons
+        else:
+            counts.superseded += 1  # until it turns out to be staged
+
+    def _count_staged(
+        self, counts: Counts, staged: Version, old: Version | None, fact: Version, rivals: list[Version]
+    ) -> None:
+        counts.superseded -= 1
+        counts.staged += 1
+        counts.null_cost += staged.visit_cost_cents is None
+        changed = old is None or fact.values != old.values
+        counts.inserted += old is None
+        counts.updated += changed and old is not None
+        counts.unchanged += not changed
+        tied = any(each.last_updated == fact.last_updated and each.values != fact.values for each in rivals)
+        counts.same_stamp_changes += changed and tied
+
+    def _gate(self, scopes: dict[int, Counts], new: list[int], waived: set[str]) -> dict[str, set[int]]:
+        failures: dict[str, set[int]] = {}
+        for scope, counts in scopes.items():
+            arrived = counts.superseded + counts.staged
+            if arrived == 0 and (scope in new or (scope == 0 and new)):
+                failures.setdefault("zero_row_load", set()).add(scope)
+            for rule, rows in (
+                ("refused_share", counts.newly_refused),
+                ("missing_required_share", counts.newly_missing),
+                ("invalid_visit_date_share", counts.newly_invalid_visit_date),
+            ):
+                total = arrived + counts.newly_refused
+                if total and rows >= self.min_failing_rows and Fraction(rows, total) > self.max_share:
+                    failures.setdefault(rule, set()).add(scope)
+        return {rule: found for rule, found in failures.items() if rule not in waived}
+
+    # What the tables say
+
+    def daily(self) -> dict[date, Metrics]:
+        return daily_metrics(self.facts)
+
+    def corrected_by(self) -> dict[Line, Line | None]:
+        """Each quarantined row → the first loaded version that answers it; None while the entry is open.
+
+        An answer is a greater version; where the refused stamp is unreadable or in the future, one delivered later.
+        """
+        answers: dict[Line, Line | None] = {}
+        for at, entry in self.quarantine.items():
+            trusted = entry.stamp if "future_last_updated" not in entry.reasons else None
+            same = [version for version in self.loaded.values() if version.visit_id == entry.visit_id]
+            later = [v for v in same if (v.order > (trusted, *at) if trusted else v.at > at)]
+            answers[at] = min(later, key=lambda version: version.order).at if later else None
+        return answers
