@@ -1,0 +1,95 @@
+"""The header of a delivery: which field holds which column. Names are matched, never guessed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from lib.config import CANONICAL, REQUIRED, Settings
+from lib.errors import DeliveryRefused
+
+MAX_NAMES_SHOWN = 30
+MAX_NAME_LENGTH = 64
+DELIMITERS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
+
+
+def trimmed(name: str) -> str:
+    """A header name as it is compared and shown: without surrounding space and tab."""
+    return name.strip(" \t")
+
+
+def match_header(header: Sequence[str], settings: Settings, name: str) -> dict[str, int]:
+    """Our name of every wanted column → index of its field in `header`, one-to-one.
+
+    A field is a column's when it equals the configured name after trimming space and tab and ignoring case. `name` is
+    the delivery's name in messages. Raises DeliveryRefused when a column is missing, ambiguous or duplicated. Names
+    from the file are shown only when an expected one is among them: the first row of a headerless file is a patient.
+    """
+    fields = [trimmed(field) for field in header]
+    keys = [field.casefold() for field in fields]
+    wanted = {ours: trimmed(theirs).casefold() for ours, theirs in settings.wanted.items()}
+    if not set(wanted.values()) & set(keys):
+        raise DeliveryRefused(f"{name}: {_unrecognised(fields, settings)}")
+    missing = [ours for ours, key in wanted.items() if key not in keys]
+    if missing:
+        unclaimed = [field for field, key in zip(fields, keys, strict=True) if field and key not in wanted.values()]
+        raise DeliveryRefused(f"{name}: {_missing(missing, unclaimed, settings)}")
+    doubled = [field for field, times in Counter(fields).items() if field and times > 1]
+    if doubled:
+        raise DeliveryRefused(f"{name}: the header repeats {_names(doubled)}. Have it sent with each name once.")
+    for ours, key in wanted.items():
+        rivals = [field for field, each in zip(fields, keys, strict=True) if each == key]
+        if len(rivals) > 1:
+            raise DeliveryRefused(
+                f"{name}: {ours} is ambiguous, the header has {_names(rivals)}. Have it sent with one of them."
+            )
+        sharers = [each for each, other in wanted.items() if other == key]
+        if len(sharers) > 1:
+            raise DeliveryRefused(
+                f"{name}: {_names(sharers)} are all mapped to one column, {_names([settings.wanted[ours]])}. "
+                "Map each to its own in config.yaml."
+            )
+    return {ours: keys.index(key) for ours, key in wanted.items()}
+
+
+def _unrecognised(fields: list[str], settings: Settings) -> str:
+    """What to say of a first row that may be a patient's: nothing that is in it."""
+    configured = settings.source.delimiter
+    others = [mark for mark in DELIMITERS if mark != configured and mark in "".join(fields)]
+    if len(fields) == 1 and others:
+        return (
+            f"the header is one field with {DELIMITERS[others[0]]} in it; the delimiter configured is {configured!r}. "
+            "Set 'delimiter' under 'source' in config.yaml."
+        )
+    expected = settings.wanted.values()
+    return (
+        f"none of the {len(expected)} expected columns ({_names(expected)}) is in the first row. "
+        "Have it sent with a header row, or map its names under 'columns' in config.yaml."
+    )
+
+
+def _missing(missing: list[str], unclaimed: list[str], settings: Settings) -> str:
+    """The columns that are not there, by the source's name; the fields that nothing claims, likely their new names."""
+    named = [(ours, settings.wanted[ours]) for ours in missing]
+    expected = [theirs if ours == theirs else f"{theirs} for {ours}" for ours, theirs in named]
+    kind = "required" if set(missing) <= set(REQUIRED) else "expected"
+    are = "column is" if len(missing) == 1 else "columns are"
+    found = f"found {_names(unclaimed)}" if unclaimed else "found no other column"
+    section = "columns" if set(missing) & set(CANONICAL) else "carry"
+    return (
+        f"{len(missing)} {kind} {are} missing ({_names(expected)}); {found}. "
+        f"Map {'it' if len(missing) == 1 else 'them'} under '{section}' in config.yaml."
+    )
+
+
+def _names(names: Iterable[str]) -> str:
+    """Names for one line of a message: few, short, nothing that a terminal would act upon."""
+    listed = list(names)
+    shown = ", ".join(_shown(each) for each in listed[:MAX_NAMES_SHOWN])
+    more = len(listed) - MAX_NAMES_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _shown(text: str) -> str:
+    cut = text if len(text) <= MAX_NAME_LENGTH else text[:MAX_NAME_LENGTH] + "…"
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in cut)
