@@ -64,11 +64,13 @@ $(READY): requirements.lock
 	  exit 2; \
 	fi; \
 	if command -v uv >/dev/null; then \
+	  echo "Setting up .venv from requirements.lock with uv ..."; \
 	  $(PY) -c '$(SUPPORTED)' 2>/dev/null || uv venv --quiet --clear --python "$$python" .venv; \
 	  uv pip install --quiet --python $(PY) --require-hashes --compile-bytecode -r requirements.lock; \
 	elif "$$python" -m pip --version >/dev/null 2>&1; then \
+	  echo "Setting up .venv from requirements.lock with pip, which takes a minute or two ..."; \
 	  $(PY) -c '$(SUPPORTED)' 2>/dev/null || "$$python" -m venv --clear --without-pip .venv; \
-	  "$$python" -m pip --python $(PY) --disable-pip-version-check install --quiet --require-hashes -r requirements.lock; \
+	  "$$python" -m pip --python $(PY) --disable-pip-version-check install -qq --require-hashes -r requirements.lock; \
 	  $(PY) -m compileall -q -j 0 .venv/lib >/dev/null 2>&1 || true; \
 	else \
 	  echo "make: $$python has no pip; install it (Debian, Ubuntu: apt install python3-pip) or install uv" >&2; \
