@@ -148,7 +148,7 @@ def _require_declared(source: Path, parameters: dict[str, Any]) -> None:
     """papermill injects an undeclared parameter with no more than a warning: a typing error would change nothing."""
     try:
         declared = pm.inspect_notebook(_literal(source))
-    except (OSError, ValueError) as error:  # ValueError: not JSON, or no kernel named in it
+    except Exception as error:  # each way of not being a notebook has an exception of its own
         raise UsageError(f"{source.name}: cannot be read as a notebook; restore it from the repository.") from error
     unknown = [name for name in parameters if name not in declared]
     if unknown:
