@@ -21,6 +21,11 @@ def parse_instant(text: str, what: str = "instant") -> datetime:
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+def stored_instant(text: str | None) -> datetime | None:
+    """A stored instant, or None where none is stored."""
+    return parse_instant(text) if text else None
+
+
 def instant_text(value: datetime) -> str:
     """`YYYY-MM-DDTHH:MM:SS.ffffff+00:00`: fixed width, so text sorts as time. Used wherever an instant is stored."""
     return value.astimezone(UTC).isoformat(timespec="microseconds")

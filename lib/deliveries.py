@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lib.errors import UsageError
-from lib.files import append_line, read_lines
+from lib.files import append_line, read_json, read_lines
 from lib.layout import Layout
 
 Status = Literal["pending", "loaded", "held", "refused", "discarded"]
@@ -95,6 +95,32 @@ def sync_ledger(layout: Layout, connection: sqlite3.Connection, source: str) -> 
             )
 
 
+def restore_marks(layout: Layout, connection: sqlite3.Connection, source: str) -> None:
+    """After a warehouse was lost: give back the marks that the run records and the decisions hold.
+
+    Does nothing where any delivery has a mark. What was loaded stays pending, for the full refresh that builds it again.
+    """
+    if connection.execute("SELECT 1 FROM deliveries WHERE status <> 'pending' LIMIT 1").fetchone():
+        return
+    marks: dict[int, dict[str, Any]] = {}
+    for run_id in layout.run_ids():
+        try:
+            manifest = read_json(layout.record(run_id) / "manifest.json")
+        except (OSError, ValueError):
+            continue
+        if manifest.get("source") == source:
+            for each in manifest.get("marks", []):
+                marks[each["sequence"]] = {**each, "run_id": run_id}
+    for decision in read_lines(layout.decisions):
+        if decision["source"] == source and decision["decision"] in ("discard", "reinstate"):
+            status = "discarded" if decision["decision"] == "discard" else "pending"
+            marks[decision["delivery"]] = {"sequence": decision["delivery"], "status": status}
+    for each in read_ledger(layout, source):
+        last = marks.get(each.sequence)
+        if last and last["status"] in ("held", "refused", "discarded"):
+            mark(connection, each, last["status"], run_id=last.get("run_id"), failed_rules=last.get("failed_rules", {}))
+
+
 def standings(connection: sqlite3.Connection, source: str) -> list[Standing]:
     """Every delivery of `source` and what became of it, in sequence."""
     rows = connection.execute("SELECT * FROM deliveries WHERE source = ? ORDER BY sequence", [source])
@@ -119,8 +145,8 @@ def choose_batch(
 ) -> Batch:
     """The batch rule. `offered` are the paths that the source offers now, as last taken.
 
-    Pending deliveries; if none, held ones that the source still offers; if none, the last loaded batch again. With
-    `accept` the held ones, pending ones waiting for the next run. A full refresh takes all that are loaded or pending,
+    Pending deliveries; if none, held ones that the source still offers; if none, refused ones that it still offers (the
+    config may have been mended since); if none, the last loaded batch again. With `accept` the held ones, pending ones waiting for the next run. A full refresh takes all that are loaded or pending,
     and held ones that failed nothing but accepted rules.
     """
     by_status: dict[str, list[Standing]] = {}
@@ -137,23 +163,20 @@ def choose_batch(
         return _batch("held", accepted, by_status.get("loaded", ()))
     if pending := by_status.get("pending"):
         return _batch("new", pending, by_status.get("loaded", ()))
-    newest_of_path = {each.delivery.path: each.delivery.sequence for each in all_standings}
-    still_offered = [
-        each for each in held
-        if each.delivery.path in offered and newest_of_path[each.delivery.path] == each.delivery.sequence
-    ]  # fmt: skip
-    if still_offered:
+    if still_offered := _newest_offered(held, all_standings, offered):
         return _batch("held", still_offered, by_status.get("loaded", ()))
+    if refused := _newest_offered(by_status.get("refused", []), all_standings, offered):
+        return _batch("new", refused, by_status.get("loaded", ()))
     if loaded := by_status.get("loaded"):
         last_run = max(each.run_id or "" for each in loaded)
         return _batch("repeat", [each for each in loaded if each.run_id == last_run], loaded)
     return Batch("nothing")
 
 
-def still_refused(all_standings: list[Standing], offered: set[str]) -> list[Standing]:
-    """Refused deliveries that are still the newest of a path that the source offers."""
-    newest = {each.delivery.path: each for each in all_standings}
-    return [each for path, each in sorted(newest.items()) if path in offered and each.status == "refused"]
+def _newest_offered(some: list[Standing], all_standings: list[Standing], offered: set[str]) -> list[Standing]:
+    """Those of `some` that are still the newest delivery of a path which the source offers."""
+    newest = {each.delivery.path: each.delivery.sequence for each in all_standings}
+    return [each for each in some if each.delivery.path in offered and newest[each.delivery.path] == each.delivery.sequence]
 
 
 def _batch(kind: Kind, chosen: list[Standing], loaded: Any) -> Batch:

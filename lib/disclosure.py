@@ -46,6 +46,8 @@ def merge_small(
     merged |= rows[label].eq(other).fillna(False).astype(bool)
     _widen(rows, merged, names, minimum)
     kept = rows[~merged]
+    if _is_small(rows[names].sum(), minimum):
+        kept = kept.iloc[:0]  # where the zeros are would tell where the few are
     pool = rows.loc[merged, columns].sum().to_frame().T
     pool.insert(0, label, other if (kept[names[0]] > 0).any() else "all")
     return _without_measures(_stack(kept, pool, rows), columns, names, minimum)
@@ -61,39 +63,45 @@ def merge_small_periods(
     """Days (or from `grain` on) as periods of which none is small.
 
     A week with a small day is shown as a week, a month with a small week as a month, and small months together as
-    "other periods". Weeks begin on Monday; a month is the four or five weeks whose Thursday lies in it, so every
-    period is made of whole smaller ones. Out: period, grain, start, end (first and last day present, both inclusive;
-    null for other periods), days (rows merged), then the summed columns.
+    "other periods"; the earliest week joins those when they are small together, so that the newest stay in sight.
+    Weeks begin on Monday; a month is the four or five weeks whose Thursday lies in it, so every period is made of
+    whole smaller ones. Out: period, grain, start, end (first and last day present, both inclusive; null for other
+    periods), days (rows merged), then the summed columns. If all is small together, the one row is "all periods".
     """
     names, columns = _names(counts), _summable(frame_by_day, [day], counts)
     rows = frame_by_day.assign(days=1)
     rows[day] = pd.to_datetime(rows[day])
-    date = rows[day].dt
-    monday = rows[day] - pd.to_timedelta(date.day_of_week, unit="D")
-    thursday = (monday + pd.Timedelta(days=3)).dt
-    keys = (date.strftime("%Y-%m-%d"), thursday.strftime("%G-W%V"), thursday.strftime("%Y-%m"))
+    rows = rows.sort_values(day, ignore_index=True)
+    monday = rows[day] - pd.to_timedelta(rows[day].dt.day_of_week, unit="D")
+    thursday = monday + pd.Timedelta(days=3)
+    keys = (rows[day], monday, thursday - pd.to_timedelta(thursday.dt.day - 1, unit="D"))
     levels = pd.Series(_GRAINS.index(grain), index=rows.index)
     for level, key in enumerate(keys):
         small = small_groups(rows.groupby(key)[names].sum(), names, minimum)
-        wider = keys[level + 1] if level < 2 else key
+        wider = keys[min(level + 1, 2)]
         hidden = wider.isin(wider[key.map(small).astype(bool)])
         levels = levels.mask(hidden & (levels <= level), level + 1)
-    months = rows.groupby(keys[2])[names].sum().sort_values(names[0], ascending=False)
-    pooled = pd.Series(months.index.isin(keys[2][levels == 3]), index=months.index)
-    _widen(months, pooled, names, minimum)
-    levels = levels.mask(keys[2].map(pooled).astype(bool), 3)
-    period = pd.Series(_GRAINS[3], index=rows.index, dtype="object")
+    while _is_small(rows.loc[levels == 3, names].sum(), minimum):
+        shown = rows[(levels < 3) & (rows[names[0]] > 0)].index
+        if shown.empty:
+            levels[:] = 3
+            break
+        earliest = min(shown, key=lambda row: (levels[row] == 2, row))
+        joined = keys[2 if levels[earliest] == 2 else 1]
+        levels = levels.mask(joined == joined[earliest], 3)
+    rows = rows.assign(grain=levels, start=rows[day], end=rows[day])
+    rows["key"] = pd.NaT
     for level, key in enumerate(keys):
-        period = period.mask(levels == level, key)
-    rows = rows.assign(period=period, grain=levels.map(dict(enumerate(_GRAINS))), start=rows[day], end=rows[day])
+        rows["key"] = key.where(levels == level, rows["key"])
     how = {"start": "min", "end": "max", "days": "sum"} | dict.fromkeys(columns, "sum")
-    merged = rows.groupby(["grain", "period"], as_index=False, sort=False).agg(how)
-    unplaced = merged["grain"].eq(_GRAINS[3])
-    merged.loc[unplaced, ["start", "end"]] = pd.NaT
-    if unplaced.any() and not (merged.loc[~unplaced, names[0]] > 0).any():
-        merged.loc[unplaced, ["grain", "period"]] = "all periods"
-    merged = merged[["period", "grain", "start", "end", "days", *columns]]
-    return _without_measures(merged.sort_values("start", ignore_index=True), columns, names, minimum)
+    merged = rows.groupby(["grain", "key"], as_index=False, dropna=False).agg(how)
+    merged.insert(0, "period", [_period_name(level, key) for level, key in zip(merged["grain"], merged["key"])])
+    merged["grain"] = merged["grain"].map(dict(enumerate(_GRAINS))).astype("object")
+    merged.loc[merged["grain"] == _GRAINS[3], ["start", "end"]] = pd.NaT
+    if len(rows) and (levels == 3).all():
+        merged[["period", "grain"]] = "all periods"
+    merged = merged.drop(columns="key").sort_values("start", ignore_index=True)
+    return _without_measures(merged, columns, names, minimum)
 
 
 def merge_small_bins(
@@ -151,6 +159,11 @@ def mask_frame(frame: pd.DataFrame, columns: Sequence[str] = IDENTIFIERS) -> pd.
 
 def _names(counts: str | Sequence[str]) -> list[str]:
     return [counts] if isinstance(counts, str) else list(counts)
+
+
+def _period_name(level: int, key: pd.Timestamp) -> str:
+    """2025-06-03, 2025-W23, 2025-06, other periods."""
+    return _GRAINS[3] if level == 3 else key.strftime(("%Y-%m-%d", "%G-W%V", "%Y-%m")[level])
 
 
 def _summable(frame: pd.DataFrame, keys: Sequence[str], counts: str | Sequence[str]) -> list[str]:

@@ -1,160 +1,108 @@
-"""Extract: what the source offers, taken as deliveries, kept byte for byte as snapshots."""
+"""What notebook 01 does: look at the source, take new deliveries, choose the batch."""
 
 from __future__ import annotations
 
-import glob
-import hashlib
-import os
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict
 
-from lib.clock import file_stamp, parse_instant
-from lib.config import ROOT, resolve
-from lib.deliveries import Delivery
-from lib.errors import DeliveryRefused, StoredDataChanged
-from lib.files import CHUNK_BYTES, TEMPORARY_PREFIX, sha256_of_file, sync_folder
-from lib.layout import Layout
+import pandas as pd
 
-GZIP_MAGIC = b"\x1f\x8b"
+from lib.clock import instant_text, parse_instant, short_instant
+from lib.deliveries import Batch, Delivery, Standing, choose_batch, read_ledger, record_delivery, standings
+from lib.errors import DeliveryRefused
+from lib.raw import Offer, list_offers, take_delivery
+from lib.run import Run
+from lib.warehouse import open_warehouse, plain_errors
 
 
-@dataclass(frozen=True)
-class Offer:
-    """One file that the source offers now. `key` names the path in the ledger: relative to the project where it can be."""
-
-    path: Path
-    key: str
+def look_at_source(run: Run) -> list[Offer]:
+    """The files that the source offers now, in name order. Raises DeliveryRefused when a named file is not there."""
+    return list_offers(run.settings.source.path)
 
 
-def list_offers(source_path: str) -> list[Offer]:
-    """The files of a file, folder or glob, in name order. Raises DeliveryRefused when a named file is not there.
+def take_deliveries(run: Run, offers: list[Offer]) -> list[Delivery]:
+    """Take every offered file whose bytes differ from its last delivery; file by file, in name order.
 
-    A folder offers its files, not its subfolders; names that begin with a dot are somebody's unfinished writing.
+    Raises DeliveryRefused for a file that cannot be taken; what was taken before it stays pending.
     """
-    path = resolve(source_path)
-    if any(mark in source_path for mark in "*?[") and not path.exists():
-        found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
-        return [_offer(each) for each in found if not each.is_dir()]
-    if path.is_dir():
-        found = sorted(each for each in path.iterdir() if not each.name.startswith("."))
-        return [_offer(each) for each in found if not each.is_dir()]
-    return [_offer(path)]
+    taken = []
+    connection = open_warehouse(run.layout)
+    try:
+        with plain_errors(run.layout.warehouse):
+            for offer in offers:
+                ledger = read_ledger(run.layout, run.source)
+                delivery = take_delivery(
+                    run.layout, offer, ledger, source=run.source, clock=instant_text(run.as_of), run_id=run.run_id
+                )
+                if delivery:
+                    record_delivery(run.layout, connection, delivery)
+                    taken.append(delivery)
+    finally:
+        connection.close()
+    return taken
 
 
-def take_delivery(
-    layout: Layout, offer: Offer, ledger: list[Delivery], *, source: str, clock: str, run_id: str
-) -> Delivery | None:
-    """Keep the offered bytes in the raw layer; None when they are those of the path's last delivery.
+def choose_run_batch(run: Run, offers: list[Offer]) -> Batch:
+    """Choose this run's batch by the batch rule and write it into the manifest.
 
-    Bytes that are known already make a delivery without a second file. Raises DeliveryRefused: not a regular file,
-    cannot be read, empty, changed twice while it was read.
+    Raises DeliveryRefused when nothing was ever delivered, UsageError when there is nothing to accept.
     """
-    last = next((each for each in reversed(ledger) if each.path == offer.key), None)
-    if last and _same_bytes(offer, last):
-        return None
-    folder = layout.raw / source
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    sequence = ledger[-1].sequence + 1 if ledger else 1
-    copy = folder / f"{TEMPORARY_PREFIX}{sequence:06d}"
+    options = run.options
+    batch = choose_batch(
+        delivery_standings(run),
+        {offer.key for offer in offers},
+        full_refresh=options.full_refresh,
+        accept=options.accept,
+    )
+    if not batch.deliveries:
+        raise DeliveryRefused("the source offers no file and nothing was delivered before; check source.path in the config.")
+    run.manifest.record(
+        batch={
+            "kind": batch.kind,
+            "deliveries": [asdict(each) for each in batch.deliveries],
+            "context": [asdict(each) for each in batch.context],
+        }
+    )
+    return batch
+
+
+def run_batch(run: Run) -> Batch:
+    """The batch that 01 chose, from the manifest."""
+    chosen = run.manifest["batch"]
+    deliveries, context = ([Delivery(**each) for each in chosen[part]] for part in ("deliveries", "context"))
+    return Batch(chosen["kind"], tuple(deliveries), tuple(context))
+
+
+def delivery_standings(run: Run) -> list[Standing]:
+    """Every delivery of the run's source and what became of it."""
+    connection = open_warehouse(run.layout)
     try:
-        sha256, size = _copy_stable(offer, copy)
-        if last and sha256 == last.sha256:
-            return None
-        known = next((each.snapshot for each in ledger if each.sha256 == sha256), None)
-        snapshot = known or f"{sequence:06d}_{file_stamp(parse_instant(clock))}_{sha256[:12]}{_extension(copy)}"
-        if not known:
-            copy.replace(folder / snapshot)
-            sync_folder(folder)
+        with plain_errors(run.layout.warehouse):
+            return standings(connection, run.source)
     finally:
-        copy.unlink(missing_ok=True)
-    return Delivery(source, sequence, offer.key, sha256, size, snapshot, clock, run_id)
+        connection.close()
 
 
-def check_snapshot(layout: Layout, delivery: Delivery) -> Path:
-    """The snapshot's path, after hashing it again. Raises StoredDataChanged when it is gone or not what was received."""
-    path = layout.raw / delivery.source / delivery.snapshot
-    if not path.is_file():
-        raise StoredDataChanged(
-            f"raw/{delivery.source}/{delivery.snapshot}: the snapshot is missing; restore it from a backup."
-        )
-    if sha256_of_file(path) != delivery.sha256:
-        raise StoredDataChanged(
-            f"raw/{delivery.source}/{delivery.snapshot}: the snapshot is not what was received (its SHA-256 differs); "
-            "nothing was loaded; restore it from a backup."
-        )
-    return path
-
-
-def _offer(path: Path) -> Offer:
-    absolute = Path(os.path.abspath(path))
-    return Offer(path, str(absolute.relative_to(ROOT)) if absolute.is_relative_to(ROOT) else str(absolute))
-
-
-@contextmanager
-def _open_regular(path: Path) -> Iterator[int]:
-    """A descriptor of a regular file. Looks before and after it opens, without waiting: a FIFO would hang a reader."""
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise DeliveryRefused(
-                f"{path.name}: is not a regular file; name a file, a folder or a glob under 'source'."
-            )
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        what = "is a broken link" if path.is_symlink() else "does not exist"
-        raise DeliveryRefused(f"{path.name}: {what}; check source.path in the config, or --source.") from None
-    except OSError as error:
-        raise DeliveryRefused(f"{path.name}: cannot be read ({os.strerror(error.errno or 0)}).") from None
-    try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise DeliveryRefused(f"{path.name}: is not a regular file; it changed while it was opened.")
-        yield handle
-    finally:
-        os.close(handle)
-
-
-def _fingerprint(handle: int) -> tuple[int, int, int]:
-    status = os.fstat(handle)
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def _same_bytes(offer: Offer, last: Delivery) -> bool:
-    """Whether the path still holds its last delivery: by size first, by hash when the size is the same."""
-    with _open_regular(offer.path) as handle:
-        if os.fstat(handle).st_size != last.bytes:
-            return False
-        digest = hashlib.sha256()
-        while chunk := os.read(handle, CHUNK_BYTES):
-            digest.update(chunk)
-        return digest.hexdigest() == last.sha256
-
-
-def _copy_stable(offer: Offer, copy: Path) -> tuple[str, int]:
-    """Copy a file that holds still, hashing on the way: its SHA-256 and size. A file that moves is read once more."""
-    for _ in range(2):
-        with _open_regular(offer.path) as handle, copy.open("wb") as stream:
-            before, digest, size = _fingerprint(handle), hashlib.sha256(), 0
-            while chunk := os.read(handle, CHUNK_BYTES):
-                digest.update(chunk)
-                size += len(chunk)
-                stream.write(chunk)
-            stream.flush()
-            os.fchmod(stream.fileno(), 0o400)
-            os.fsync(stream.fileno())
-            if _fingerprint(handle) == before and size == before[0]:
-                if not size:
-                    raise DeliveryRefused(f"{offer.path.name}: is empty (0 bytes); deliver it again.")
-                return digest.hexdigest(), size
-        copy.unlink()
-    raise DeliveryRefused(
-        f"{offer.path.name}: changed twice while it was read; deliver under another name, then rename."
+def offers_frame(offers: list[Offer], run: Run) -> pd.DataFrame:
+    """One row per offered file: its name, size, and the last delivery of its path."""
+    last = {each.path: each for each in read_ledger(run.layout, run.source)}
+    return pd.DataFrame(
+        {
+            "file": [each.path.name for each in offers],
+            "bytes": [each.path.stat().st_size if each.path.exists() else None for each in offers],
+            "last delivery": [str(last[each.key].sequence) if each.key in last else "none" for each in offers],
+        }
     )
 
 
-def _extension(copy: Path) -> str:
-    """The snapshot's extension: what the bytes are, not what the name says."""
-    with copy.open("rb") as stream:
-        packed = stream.read(2) == GZIP_MAGIC
-    return ".csv.gz" if packed else ".csv"
+def deliveries_frame(deliveries: tuple[Delivery, ...] | list[Delivery]) -> pd.DataFrame:
+    """One row per delivery: sequence, file, size, hash, clock."""
+    return pd.DataFrame(
+        {
+            "delivery": [each.sequence for each in deliveries],
+            "file": [each.name for each in deliveries],
+            "bytes": [each.bytes for each in deliveries],
+            "sha256": [each.sha256[:12] for each in deliveries],
+            "clock": [short_instant(parse_instant(each.clock)) for each in deliveries],
+            "snapshot": [each.snapshot for each in deliveries],
+        }
+    )

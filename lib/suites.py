@@ -133,6 +133,8 @@ def _validate(
             )
         except Exception as error:
             failure = type(error).__name__
+        finally:  # the library keeps its last context, and with it the frame
+            context.data_sources.delete(suite["name"])
     if failure:  # raised outside the handler: not even the context keeps the library's message
         raise PipelineError(f"expectations/{suite['name']}.json: could not be evaluated ({failure}).")
     return list(validation.results)

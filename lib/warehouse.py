@@ -16,6 +16,10 @@ from lib.sql import FOLDER, identifier, statements
 
 APPLICATION_ID = 0x50564954  # "PVIT": tells our file from any other SQLite database
 SCHEMA_VERSION = 2
+TABLES = {
+    "warehouse", "fact_visits", "daily_visit_metrics", "metric_changes", "deliveries", "quarantine", "quarantine_rows",
+    "runs", "state",
+}  # fmt: skip
 BUSY_SECONDS = 10.0
 CACHE_KIB = 256 * 1024  # large enough not to spill: a spilling transaction blocks readers
 
@@ -38,6 +42,7 @@ def open_warehouse(layout: Layout, *, rebuild: bool = False) -> sqlite3.Connecti
         try:
             _check_ours(connection, path, absent)
             _migrate(connection, path)
+            _check_tables(connection, path)
         except BaseException:
             connection.close()
             raise
@@ -136,6 +141,13 @@ def _check_ours(connection: sqlite3.Connection, path: Path, absent: bool) -> Non
         raise StoredDataChanged(
             f"{path.name}: has schema version {version}, this code knows {SCHEMA_VERSION}; use the newer release."
         )
+
+
+def _check_tables(connection: sqlite3.Connection, path: Path) -> None:
+    there = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    gone = sorted(TABLES - there)
+    if gone:
+        raise StoredDataChanged(f"{path.name}: lacks the table {', '.join(gone)}; restore it from a backup.")
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:

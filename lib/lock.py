@@ -1,0 +1,44 @@
+"""One run at a time per warehouse: a lock that the operating system frees when its holder dies."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lib.clock import now, short_instant
+from lib.errors import WarehouseLocked
+from lib.provenance import actor, host
+
+HELD_BY_PARENT = "PATIENT_VISITS_RUN"
+"""Set by run_pipeline.py for its kernels: the lock of this run is held by the parent. Should the parent die, a kernel that
+goes on is fenced by the tables' version."""
+
+
+@contextmanager
+def hold_warehouse(lock_file: Path, purpose: str) -> Iterator[None]:
+    """Hold the warehouse's lock for the block. Raises WarehouseLocked, naming the holder."""
+    lock_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle = os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise WarehouseLocked(f"another run holds the warehouse ({_holder(handle)}); run again when it has ended.") from None
+        holder = {"pid": os.getpid(), "host": host(), "actor": actor(), "purpose": purpose, "since": short_instant(now())}
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, (json.dumps(holder) + "\n").encode(), 0)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _holder(handle: int) -> str:
+    try:
+        holder = json.loads(os.pread(handle, 4096, 0))
+        return f"{holder['purpose']}, process {holder['pid']} of {holder['actor']} on {holder['host']}, since {holder['since']}"
+    except (ValueError, KeyError, OSError):
+        return "holder unknown"

@@ -1,0 +1,72 @@
+"""What staging asks of the warehouse: the current versions of some visits, and which refused texts are known."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+
+import adbc_driver_sqlite.dbapi
+import pyarrow as pa
+
+from lib.config import Settings
+from lib.sql import identifier, statement
+from lib.warehouse import fact_columns
+
+CURRENT_SCHEMA = [
+    ("visit_id", pa.string()),
+    ("stamp", pa.string()),
+    ("delivery_seq", pa.int64()),
+    ("source_line", pa.int64()),
+    ("row_hash", pa.string()),
+]
+FETCH_ROWS = 50_000
+
+
+def find_current_versions(
+    connection: sqlite3.Connection, settings: Settings, keys: pa.RecordBatchReader, scratch: Path
+) -> pa.Table:
+    """The warehouse's current versions of the visits in `keys` (one column, visit_id), stamps as stored text.
+
+    The keys go through a scratch database, so that one join answers for any number of them.
+    """
+    schema = pa.schema([*CURRENT_SCHEMA, *((name, pa.string()) for name in settings.carry)])
+    source = settings.source.name
+    is_empty = connection.execute("SELECT 1 FROM fact_visits WHERE source = ? LIMIT 1", [source]).fetchone() is None
+    if is_empty:
+        for _ in keys:  # the engine takes no further statement until its result is drained
+            pass
+        return schema.empty_table()
+    bulk_load(scratch, "wanted", keys)
+    connection.execute("ATTACH ? AS scratch", [str(scratch)])
+    try:
+        stored = fact_columns(connection)
+        carried = "".join(
+            f",\n    f.{identifier(name)}" if name in stored else f",\n    NULL AS {identifier(name)}"
+            for name in settings.carry
+        )
+        rows = connection.execute(statement("sqlite/current_versions", carried=carried), [source])
+        batches = []
+        while chunk := rows.fetchmany(FETCH_ROWS):
+            columns = zip(*(tuple(row) for row in chunk), strict=True)
+            arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+            batches.append(pa.record_batch(arrays, schema=schema))
+        return pa.Table.from_batches(batches, schema)
+    finally:
+        connection.execute("DETACH scratch")
+        scratch.unlink()
+
+
+def find_known_identities(connection: sqlite3.Connection, identities: Iterable[str]) -> set[str]:
+    """Those of `identities` that the quarantine holds."""
+    find = "SELECT 1 FROM quarantine WHERE identity = ?"
+    return {each for each in identities if connection.execute(find, [each]).fetchone()}
+
+
+def bulk_load(scratch: Path, table: str, rows: pa.RecordBatchReader | pa.Table) -> None:
+    """Write Arrow rows into a new table of a scratch database, in bulk. Never the warehouse: the driver has its own
+    SQLite library, and the locks of one file in one process are shared between libraries without their knowing."""
+    with adbc_driver_sqlite.dbapi.connect(f"file:{scratch}", autocommit=True) as bulk, bulk.cursor() as cursor:
+        cursor.execute("PRAGMA journal_mode = OFF")
+        cursor.execute("PRAGMA synchronous = OFF")
+        cursor.adbc_ingest(table, rows, mode="create")

@@ -1,0 +1,55 @@
+"""The manifest: what one run was asked, what it saw, what it did. Counts, hashes and names; never a row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lib.errors import StoredDataChanged, UsageError
+from lib.files import read_json, write_json
+
+MANIFEST_VERSION = 1
+FILE_NAME = "manifest.json"
+
+
+class Manifest:
+    """A run's manifest as a mapping of sections; every `record` is written whole at once (temporary name, rename)."""
+
+    def __init__(self, path: Path, content: dict[str, Any]) -> None:
+        self._path = path
+        self._content = content
+
+    @classmethod
+    def create(cls, record: Path, content: dict[str, Any]) -> Manifest:
+        """Write the manifest of a run that begins."""
+        manifest = cls(record / FILE_NAME, {"manifest_version": MANIFEST_VERSION, **content})
+        manifest._write()
+        return manifest
+
+    @classmethod
+    def read(cls, record: Path) -> Manifest:
+        """The manifest of a run. Raises UsageError when there is none, StoredDataChanged when it is damaged."""
+        path = record / FILE_NAME
+        try:
+            content = read_json(path)
+        except FileNotFoundError:
+            raise UsageError(f"{record.name}: there is no such run; see python run_pipeline.py history.") from None
+        except ValueError:
+            raise StoredDataChanged(f"{record.name}/manifest.json: is not JSON any more; restore it.") from None
+        if content.get("manifest_version") != MANIFEST_VERSION:
+            raise StoredDataChanged(f"{record.name}/manifest.json: is of another version; use the release that wrote it.")
+        return cls(path, content)
+
+    def __getitem__(self, section: str) -> Any:
+        return self._content[section]
+
+    def get(self, section: str, default: Any = None) -> Any:
+        return self._content.get(section, default)
+
+    def record(self, **sections: Any) -> None:
+        """Add or replace sections and write the manifest."""
+        self._content.update(sections)
+        self._write()
+
+    def _write(self) -> None:
+        write_json(self._path, self._content)

@@ -1,0 +1,71 @@
+"""Who ran what with which code: actor, host, hashes of every file that decides a result, versions of packages."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import platform
+import socket
+import subprocess
+import sys
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+from lib.config import ROOT
+from lib.files import sha256_of_file
+
+DECIDING = ("lib/**/*.py", "lib/**/*.sql", "notebooks/*.ipynb", "expectations/*.json", "requirements.lock", "run_pipeline.py")
+
+
+def actor() -> str:
+    """The account that runs this, and the one behind sudo where there is one."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        name = str(os.getuid())
+    behind = os.environ.get("SUDO_USER")
+    return f"{name} (sudo by {behind})" if behind and behind != name else name
+
+
+def host() -> str:
+    return socket.gethostname()
+
+
+def code_hashes() -> dict[str, str]:
+    """SHA-256 of every file of lib, notebooks, expectations and the lock, by path from the project's root."""
+    found = sorted({path for pattern in DECIDING for path in ROOT.glob(pattern) if ".ipynb_checkpoints" not in path.parts})
+    return {str(path.relative_to(ROOT)): sha256_of_file(path) for path in found}
+
+
+def git_state() -> dict[str, Any]:
+    """The commit that is checked out and whether anything differs from it; nulls outside a git checkout."""
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=20, check=True
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip()
+
+    commit = git("rev-parse", "HEAD") if (ROOT / ".git").exists() else None
+    changes = git("status", "--porcelain") if commit else None
+    return {"commit": commit, "dirty": bool(changes) if changes is not None else None}
+
+
+def interpreter() -> dict[str, str]:
+    """The interpreter of this process."""
+    return {"version": platform.python_version(), "implementation": sys.implementation.name, "machine": platform.platform()}
+
+
+def packages() -> dict[str, str]:
+    """Every installed package and its version, by name."""
+    versions = {each.metadata["Name"]: each.version for each in distributions() if each.metadata["Name"]}
+    return dict(sorted(versions.items(), key=lambda pair: pair[0].lower()))
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path stays inside its folder once links and dots are followed."""
+    return path.resolve().is_relative_to(folder.resolve())

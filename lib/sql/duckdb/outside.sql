@@ -1,0 +1,23 @@
+-- Grain: one row per record of the batch older than the cutoff. `held`: the table holds, after this batch, that version,
+-- its equal or a greater one. `missed`: it holds a lesser one or none. `invalid`: the record has reasons.
+CREATE TABLE outside AS
+SELECT
+    j.delivery_seq,
+    j.source_line,
+    j.stamp,
+    CASE
+        WHEN NOT j.is_accepted THEN 'invalid'
+        WHEN (s.settled_stamp, s.settled_seq, s.settled_line) >= (j.stamp, j.delivery_seq, j.source_line) THEN 'held'
+        WHEN (c.stamp, c.delivery_seq, c.source_line) >= (j.stamp, j.delivery_seq, j.source_line) THEN 'held'
+        WHEN c.row_hash = j.row_hash$carried_same THEN 'held'
+        ELSE 'missed'
+    END AS fate
+FROM (
+    SELECT
+        *,
+        $row_hash AS row_hash
+    FROM judged
+    WHERE NOT is_inside AND NOT is_context
+) AS j
+LEFT JOIN settled AS s ON s.visit_id = j.visit_id AND j.is_accepted
+LEFT JOIN current_versions AS c ON c.visit_id = j.visit_id AND j.is_accepted

@@ -1,0 +1,10 @@
+-- Grain: one row per wanted visit that the table holds.
+SELECT
+    f.visit_id,
+    f.last_updated,
+    f.delivery_seq,
+    f.source_line,
+    f.row_hash$carried
+FROM scratch.wanted AS w
+CROSS JOIN fact_visits AS f
+WHERE f.source = ? AND f.visit_id = w.visit_id

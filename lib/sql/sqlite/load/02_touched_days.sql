@@ -1,0 +1,31 @@
+-- Grain: one row per day that loses, gains or keeps a changed visit, with what happens to its visits.
+CREATE TEMP TABLE touched_days AS
+SELECT
+    visit_date,
+    sum(inserted) AS visits_inserted,
+    sum(corrected) AS visits_corrected,
+    sum(moved_in) AS visits_moved_in,
+    sum(moved_out) AS visits_moved_out,
+    sum(removed) AS visits_removed
+FROM (
+    SELECT
+        day_after AS visit_date,
+        day_before IS NULL AS inserted,
+        day_before IS day_after AS corrected,
+        day_before IS NOT NULL AND day_before <> day_after AS moved_in,
+        0 AS moved_out,
+        0 AS removed
+    FROM temp.visit_changes
+    WHERE day_after IS NOT NULL
+    UNION ALL
+    SELECT
+        day_before AS visit_date,
+        0 AS inserted,
+        0 AS corrected,
+        0 AS moved_in,
+        day_after IS NOT NULL AS moved_out,
+        day_after IS NULL AS removed
+    FROM temp.visit_changes
+    WHERE day_before IS NOT NULL AND day_before IS NOT day_after
+)
+GROUP BY visit_date

@@ -1,0 +1,188 @@
+"""What notebook 02 does: read the batch's snapshots as text, stage them, and say where every record went."""
+
+from __future__ import annotations
+
+import statistics
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lib.clock import instant_text, stored_instant
+from lib.deliveries import Batch, Delivery, Standing, mark, standings
+from lib.errors import DeliveryRefused
+from lib.extract import run_batch
+from lib.files import sha256_of_file
+from lib.lookups import find_current_versions, find_known_identities
+from lib.raw import check_snapshot
+from lib.reader import Reading, read_delivery
+from lib.run import Run
+from lib.staging import Staged, stage_batch
+from lib.state import read_state
+from lib.warehouse import open_warehouse, plain_errors
+
+COMPARABLE_DELIVERIES = 7
+"""How many earlier deliveries the usual volume is taken from."""
+
+FATES = ("outside_held", "outside_missed", "outside_invalid", "refused", "superseded", "staged")
+"""Where a record can go; every record read goes to exactly one."""
+
+
+def read_batch(run: Run) -> dict[int, Reading]:
+    """Read every snapshot of the batch into text Parquet, hashing it first; what was read, by delivery sequence.
+
+    Raises StoredDataChanged for an altered snapshot, DeliveryRefused for deliveries that are not what they should be:
+    they are marked refused, the others stay as they were.
+    """
+    batch = run_batch(run)
+    folder = run.staging / "text"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    readings: dict[int, Reading] = {}
+    refusals: list[tuple[Delivery, DeliveryRefused]] = []
+    for each in (*batch.deliveries, *batch.context):
+        snapshot = check_snapshot(run.layout, each)
+        try:
+            readings[each.sequence] = read_delivery(snapshot, run.settings, _text_file(run, each.sequence), each.name)
+        except DeliveryRefused as refusal:
+            refusals.append((each, refusal))
+    if refusals:
+        _mark_refused(run, refusals)
+        more = f" (and {len(refusals) - 1} more deliveries are refused)" if len(refusals) > 1 else ""
+        raise DeliveryRefused(f"{refusals[0][1]}{more}")
+    run.manifest.record(
+        readings={
+            str(sequence): {
+                "rows": each.rows,
+                "malformed": each.malformed,
+                "lines": each.lines,
+                "header": list(each.header),
+            }
+            for sequence, each in readings.items()
+        }
+    )
+    return readings
+
+
+def stage_visits(run: Run) -> pd.DataFrame:
+    """Type, judge, window and settle the batch; write visits, rejected and the batch profile; return the profile.
+
+    The files' SHA-256 go into the manifest: 04 loads exactly what 03 judged.
+    """
+    batch = run_batch(run)
+    texts = {each.sequence: _text_file(run, each.sequence) for each in (*batch.deliveries, *batch.context)}
+    connection = open_warehouse(run.layout)
+    try:
+        with plain_errors(run.layout.warehouse):
+            state = read_state(connection, run.source)
+            staged = stage_batch(
+                batch,
+                texts,
+                run.settings,
+                run.window,
+                current_versions=lambda keys: find_current_versions(
+                    connection, run.settings, keys, run.staging / "wanted.db"
+                ),
+                known_identities=lambda identities: find_known_identities(connection, identities),
+                newest_known=state.watermark,
+                folder=run.staging,
+            )
+            all_standings = standings(connection, run.source)
+    finally:
+        connection.close()
+    profile = _complete_profile(run, batch, staged, all_standings)
+    pq.write_table(pa.Table.from_pylist(profile), staged.profile)
+    total = next(row for row in profile if row["is_batch"])
+    newest = total.pop("newest_inside")
+    run.manifest.record(
+        counts={name: value for name, value in total.items() if isinstance(value, int) and not isinstance(value, bool)},
+        reasons=count_reasons(staged.rejected),
+        rows_read={str(row["delivery_seq"]): row["rows_read"] for row in profile if not row["is_batch"]},
+        newest_loaded=instant_text(newest) if newest else None,
+        missed_needs_hours=total["missed_needs_hours"],
+        staged={path.name: sha256_of_file(path) for path in (staged.visits, staged.rejected, staged.profile)},
+    )
+    for path in texts.values():  # the text is in the snapshots; nothing further reads these
+        path.unlink(missing_ok=True)
+    return read_profile(run)
+
+
+def read_profile(run: Run) -> pd.DataFrame:
+    """The batch profile: one row per delivery and one for the batch."""
+    return pq.read_table(run.staging / "batch_profile.parquet").to_pandas()
+
+
+def count_reasons(rejected: Path) -> dict[str, int]:
+    """Refused rows by reason, most frequent first; a row with two reasons counts under both."""
+    reasons = pq.read_table(rejected, columns=["reasons"])["reasons"].combine_chunks().flatten()
+    counted = {each["values"]: each["counts"] for each in reasons.value_counts().to_pylist()}
+    return dict(sorted(counted.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def fates_frame(profile: pd.DataFrame) -> pd.DataFrame:
+    """One row per scope: records read, where they went, and what is left over (always 0)."""
+    frame = profile[["scope", "rows_read", *FATES]].copy()
+    frame["unaccounted"] = frame["rows_read"] - frame[list(FATES)].sum(axis=1)
+    return frame
+
+
+def _text_file(run: Run, sequence: int) -> Path:
+    return run.staging / "text" / f"{sequence:06d}.parquet"
+
+
+def _mark_refused(run: Run, refusals: list[tuple[Delivery, DeliveryRefused]]) -> None:
+    connection = open_warehouse(run.layout)
+    try:
+        with plain_errors(run.layout.warehouse):
+            for delivery, refusal in refusals:
+                mark(connection, delivery, "refused", run_id=run.run_id, reason=str(refusal))
+    finally:
+        connection.close()
+    run.manifest.record(marks=[{"sequence": each.sequence, "status": "refused"} for each, _ in refusals])
+
+
+def _complete_profile(run: Run, batch: Batch, staged: Staged, all_standings: list[Standing]) -> list[dict[str, Any]]:
+    """The engine's counts, and what only the history of deliveries can tell."""
+    rows: list[dict[str, Any]] = pq.read_table(staged.profile).to_pylist()
+    readings = run.manifest["readings"]
+    members = {each.sequence for each in batch.deliveries}
+    loaded = [each for each in all_standings if each.status == "loaded" and each.delivery.sequence not in members]
+    extra_before = _extra_columns(run, loaded[-1].header or ()) if loaded else None
+    volumes = [each.rows_read for each in loaded if each.comparable and each.rows_read is not None]
+    usual = round(statistics.median(volumes[-COMPARABLE_DELIVERIES:])) if volumes and batch.is_new else None
+    held = sum(each.status == "held" and each.delivery.sequence not in members for each in all_standings)
+    for row in rows:
+        is_batch = row["is_batch"]
+        newest, oldest_missed = row.pop("newest_accepted"), row.pop("oldest_missed")
+        headers = [readings[str(each)]["header"] for each in members if is_batch or each == row["delivery_seq"]]
+        extra_now = {name for header in headers for name in _extra_columns(run, header)}
+        row.update(
+            new_batch=batch.is_new,
+            expected_rows=usual * len(members) if usual and is_batch else usual,
+            unexpected_columns=len(extra_now - extra_before) if extra_before is not None else 0,
+            absent_columns=len(extra_before - extra_now) if extra_before is not None else 0,
+            held_deliveries=held if is_batch else 0,
+            hours_since_newest=_hours(run.as_of, newest),
+            missed_needs_hours=_hours(run.window.watermark, oldest_missed),
+        )
+        if not run.settings.stamped:
+            row["same_stamp_changes"] = 0
+    return rows
+
+
+def _extra_columns(run: Run, header: Any) -> set[str]:
+    wanted = {name.strip(" \t").casefold() for name in run.settings.wanted.values()}
+    return {name for name in header if name.strip(" \t").casefold() not in wanted}
+
+
+def _hours(later: datetime | None, earlier: datetime | None) -> float | None:
+    if later is None or earlier is None:
+        return None
+    return (later.replace(tzinfo=None) - earlier.replace(tzinfo=None)).total_seconds() / 3600
+
+
+def newest_loaded(run: Run) -> datetime | None:
+    """The greatest accepted `last_updated` inside the window of this batch."""
+    return stored_instant(run.manifest.get("newest_loaded"))

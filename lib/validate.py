@@ -1,0 +1,120 @@
+"""What notebook 03 does: put the staged batch before the gate, write its report, hold what failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from lib import suites
+from lib.clock import parse_instant
+from lib.deliveries import Delivery, Standing, mark
+from lib.engine import open_engine
+from lib.errors import GateFailed, StoredDataChanged
+from lib.extract import delivery_standings, run_batch
+from lib.files import sha256_of_file
+from lib.gate import GateResult, accepted_values, evaluate_gate, write_dq_report
+from lib.run import Run
+from lib.sql import literal
+from lib.stage import read_profile
+from lib.warehouse import open_warehouse, plain_errors, transaction
+
+REPORT = "dq_report.json"
+
+
+def judge_batch(run: Run) -> GateResult:
+    """Run both suites on the staged batch, write dq_report.json (the record's and the newest), note it in the manifest.
+
+    Raises StoredDataChanged when the staged files are not those that 02 wrote.
+    """
+    check_staged(run)
+    batch = run_batch(run)
+    frame, sampled = staged_frame(run)
+    result = evaluate_gate(
+        read_profile(run),
+        frame,
+        run.settings,
+        clock=max(parse_instant(each.clock) for each in (*batch.deliveries, *batch.context)),
+        overrides=_overrides(run),
+        sampled=sampled,
+    )
+    write_dq_report(run.record / REPORT, result, run_id=run.run_id, as_of=run.as_of)
+    write_dq_report(run.layout.staging / REPORT, result, run_id=run.run_id, as_of=run.as_of)
+    run.manifest.record(
+        gate={
+            "decision": result.decision,
+            "summary": result.summary,
+            "staged": run.manifest["staged"],
+            "version": run.manifest["version"],
+        }
+    )
+    return result
+
+
+def staged_frame(run: Run) -> tuple[pd.DataFrame, bool]:
+    """The staged visits for the row rules, and whether it is a sample: the smallest row hashes, so always the same."""
+    path, limit = run.staging / "visits.parquet", run.settings.gate.max_native_rows
+    if pq.read_metadata(path).num_rows <= limit:
+        return pq.read_table(path).to_pandas(types_mapper=pd.ArrowDtype), False
+    with open_engine(run.settings.engine, run.staging / "spill") as engine:
+        query = f"SELECT * FROM read_parquet({literal(str(path))}) ORDER BY row_hash LIMIT {limit}"
+        table = engine.sql(query).to_arrow_table()
+    return table.to_pandas(types_mapper=pd.ArrowDtype), True
+
+
+def require_gate(run: Run, result: GateResult) -> str:
+    """The gate's word in one line. Raises GateFailed when the batch may not be loaded, after holding its deliveries.
+
+    Held are the deliveries that failed by themselves; if none did, the whole batch is.
+    """
+    if result.passed:
+        return result.summary
+    rules = sorted({each.rule for each in result.critical_failures})
+    batch = run_batch(run)
+    failing = set(result.failing_deliveries)
+    held = [each for each in batch.deliveries if not failing or each.sequence in failing]
+    observed = accepted_observations(result, rules)
+    marks = []
+    connection = open_warehouse(run.layout)
+    try:
+        with plain_errors(run.layout.warehouse), transaction(connection):
+            for each in held if batch.kind != "refresh" else []:
+                mark(connection, each, "held", run_id=run.run_id, failed_rules=observed)
+                marks.append({"sequence": each.sequence, "status": "held", "failed_rules": observed})
+    finally:
+        connection.close()
+    run.manifest.record(marks=marks)
+    raise GateFailed(f"{result.summary} Nothing was loaded; {_what_next(held, rules)}")
+
+
+def accepted_observations(result: GateResult, rules: Iterable[str]) -> dict[str, float]:
+    """The worst observed value of each failed rule: what an --accept of it would accept."""
+    worst = {each.rule: each.observed for each in result.worst}
+    return {rule: float(worst[rule] or 0) for rule in rules}
+
+
+def check_staged(run: Run) -> None:
+    """Raise StoredDataChanged when a staged file is not what the manifest says."""
+    for name, sha256 in run.manifest["staged"].items():
+        path = run.staging / name
+        if not path.exists() or sha256_of_file(path) != sha256:
+            raise StoredDataChanged(f"staging/{run.run_id}/{name}: is not what 02 wrote; begin a new run.")
+
+
+def _overrides(run: Run) -> dict[str, float]:
+    """Per accepted rule, the worst value that the held deliveries of this batch were held for."""
+    members = {each.sequence for each in run_batch(run).deliveries}
+    held = [each for each in delivery_standings(run) if each.delivery.sequence in members and each.failed_rules]
+    return {rule: value for rule in run.options.accept if (value := _worst(rule, held)) is not None}
+
+
+def _worst(rule: str, held: list[Standing]) -> float | None:
+    values = [each.failed_rules[rule] for each in held if rule in each.failed_rules]
+    falls_below = any(each.id == rule and each.comparison == ">=" for each in suites.rules())
+    return (min(values) if falls_below else max(values)) if values else None
+
+
+def _what_next(held: list[Delivery], rules: list[str]) -> str:
+    many = "delivery is" if len(held) == 1 else "deliveries are"
+    return f"{len(held)} {many} held: deliver a corrected file, or accept it with --accept {rules[0]} --reason TEXT."
