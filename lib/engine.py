@@ -16,7 +16,7 @@ from lib.sql import statements
 @contextmanager
 def open_engine(settings: Engine, spill_folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection for one stage. Extensions are never fetched; its errors, which may hold values, become ours."""
-    options: dict[str, str | int | bool] = {
+    options: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": settings.memory_limit,
         "temp_directory": str(spill_folder),
         "autoinstall_known_extensions": False,

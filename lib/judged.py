@@ -91,11 +91,10 @@ def judged_staged(staged: pd.DataFrame) -> pd.DataFrame:
     columns = {}
     for name, kind in _ARROW_TYPES.items():
         try:
-            column = pa.chunked_array([pa.array(staged[name])]) if len(staged) else pa.chunked_array([], kind)
+            column = pa.array(staged[name])
             if pa.types.is_date(column.type):
                 column = column.cast(pa.timestamp("us"))
-            if pa.types.is_decimal(column.type) or column.type != kind:
-                column = column.cast(kind, safe=False)
+            column = column.cast(kind, safe=False)
         except (pa.ArrowException, ValueError, TypeError):
             column = None
         if column is None:

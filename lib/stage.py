@@ -111,7 +111,8 @@ def stage_visits(run: Run) -> pd.DataFrame:
 
 def read_profile(run: Run) -> pd.DataFrame:
     """The batch profile: one row per delivery and one for the batch."""
-    return pq.read_table(run.staging / "batch_profile.parquet").to_pandas()
+    frame: pd.DataFrame = pq.read_table(run.staging / "batch_profile.parquet").to_pandas()
+    return frame
 
 
 def count_reasons(rejected: Path) -> dict[str, int]:

@@ -208,7 +208,7 @@ class Model(Contract):
         cutoff = None if full_refresh or self.watermark is None else self.watermark - lookback
         judged = [self.judge(row, delivery.sequence, delivery.clock) for delivery in batch for row in delivery.rows]
         outside = [each for each in judged if cutoff and each.stamp and each.stamp < cutoff]
-        inside = [each for each in judged if not (cutoff and each.stamp and each.stamp < cutoff)]
+        inside = [each for each in judged if not cutoff or not each.stamp or each.stamp >= cutoff]
         accepted = {each.at: each.version for each in inside if each.version}
 
         loaded = accepted if full_refresh else self.loaded | accepted

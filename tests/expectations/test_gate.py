@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import socket
 import traceback
+import weakref
 from collections.abc import Iterator
 from dataclasses import fields
 from datetime import UTC, date, datetime
@@ -250,6 +252,25 @@ def test_numpy_frames_are_judged_alike() -> None:
     rows = pd.DataFrame([*FOUR[:3], visit(3, visit_date=date(1800, 1, 1), visit_cost=None)])
     profile = pd.DataFrame([scope("delivery 000001", 4), scope("batch", 4, expected_rows=None)])
     assert failed(evaluate_gate(profile, rows, SETTINGS, clock=CLOCK)) == {("visit_date_in_range", "critical")}
+
+
+def test_a_frame_in_several_chunks_is_judged_whole() -> None:
+    rows = [visit(3, row_hash="z"), *FOUR]
+    table = pa.concat_tables([pa.Table.from_pylist([row], schema=STAGED_SCHEMA) for row in rows])
+    staged = table.to_pandas(types_mapper=pd.ArrowDtype)
+    assert failed(evaluate_gate(profile_of(5), staged, SETTINGS, clock=CLOCK)) == {
+        ("row_hash_shape", "critical"),
+        ("staged_key_unique", "critical"),
+    }
+
+
+def test_the_frame_is_let_go_after_the_verdict() -> None:
+    frame = judged_staged(staged_frame(FOUR))
+    watch = weakref.ref(frame)
+    suites.run_suite("staged_rows", frame, staged_parameters(SETTINGS, CLOCK, 4))
+    del frame
+    gc.collect()
+    assert watch() is None
 
 
 def test_the_cost_bound_is_rounded_as_costs_are() -> None:

@@ -130,6 +130,14 @@ def test_a_text_is_trimmed_of_space_and_tab_only_and_kept_verbatim() -> None:
     assert reasons(visit_id="v\u00a01") == reasons(visit_id="NA") == ()
 
 
+def test_forbidden_characters_end_exactly_where_the_contract_says() -> None:
+    edges = ((0, 0x1F), (0x7F, 0x9F), (0xAD, 0xAD), (0x61C, 0x61C), (0x180E, 0x180E), (0x200B, 0x200F))
+    for low, high in (*edges, (0x2028, 0x202E), (0x2060, 0x206F), (0xFEFF, 0xFEFF)):
+        for code in range(max(low - 1, 0), high + 2):
+            expected = ("invalid_provider_id",) if low <= code <= high else ()
+            assert reasons(provider_id=f"d{chr(code)}1") == expected
+
+
 def test_a_refused_row_has_all_its_reasons_in_the_vocabulary_s_order() -> None:
     everything = dict.fromkeys(COLUMNS, "\x00") | {"visit_id": " ", "visit_cost": "-1"}
     assert Model().judge(Row(2, everything), 1, BASE).reasons == (
@@ -205,6 +213,15 @@ def test_lineage_is_the_earliest_of_the_equal_versions_that_end_the_order() -> N
     assert lineage(model) == {"v1": (4, 2)} and costs(model) == {"v1": 1000}
 
 
+def test_a_same_stamp_change_is_counted_once_a_visit_and_only_when_it_changes_the_table() -> None:
+    model = Model()
+    rows = [row(2, "v1", "20"), row(3, "v1", "10"), row(4, "v1", "20"), row(5, "v2"), row(6, "v2")]
+    assert loads(model, BASE, *rows).counts.same_stamp_changes == 1
+    assert model.run(BASE).counts.same_stamp_changes == 0
+    assert loads(model, BASE, row(2, "v2", "11")).counts.same_stamp_changes == 1
+    assert loads(model, BASE, row(2, "v2", "12", stamp="2025-12-06T12:00:00.000001Z")).counts.same_stamp_changes == 0
+
+
 def test_case_13_a_moved_visit_changes_both_days_and_an_emptied_day_goes() -> None:
     model = Model()
     loads(model, BASE, row(2, "v1", "10.01"), row(3, "v2", "", visit_date="2025-12-02", patient_id="p2"))
@@ -234,6 +251,15 @@ def test_case_16_a_refused_newer_version_leaves_the_older_good_one_and_its_entry
     loads(model, BASE, row(2, "v1"))
     loads(model, hours(1), row(2, "v1", "x", stamp=at(1)), row(3, "v2", stamp=at(1)))
     assert costs(model)["v1"] == 1000 and model.corrected_by() == {(2, 2): None}
+
+
+def test_an_entry_is_answered_by_the_first_greater_version_and_never_by_an_older_one() -> None:
+    model = Model()
+    loads(model, BASE, row(2, "v1", "x"), row(3, "v2", stamp=at(1)), row(4, "v3", stamp="?"), row(5, "v4"))
+    loads(model, hours(1), row(2, "v1", stamp=at(-1)), row(3, "v2", stamp=at(-1)), row(4, "v3", stamp=at(-1)))
+    assert model.corrected_by() == {(1, 2): None, (1, 3): (2, 3), (1, 4): (2, 4)}
+    loads(model, hours(3), row(2, "v1", stamp=at(3)), row(3, "v1", stamp=at(2)))
+    assert model.corrected_by()[1, 2] == (3, 3)
 
 
 def test_case_18_the_same_bytes_change_nothing_and_together_is_as_one_after_the_other() -> None:
@@ -290,6 +316,33 @@ def test_case_14_a_bad_delivery_is_held_alone_and_neither_blocks_nor_is_diluted(
     assert len(model.facts) == 101 and model.deliveries[1].status == "loaded"
 
 
+def test_a_held_delivery_that_the_source_has_replaced_is_offered_no_more() -> None:
+    model = Model()
+    model.deliver([], BASE)
+    assert model.run(BASE).failures == {"zero_row_load": {0, 1}}
+    assert [delivery.sequence for delivery in model.batch()] == [1]
+    loads(model, hours(1), row(2, "v1"))
+    assert [delivery.sequence for delivery in model.batch()] == [2]
+
+
+def test_a_batch_that_fails_only_as_a_whole_is_held_as_a_whole() -> None:
+    model = Model()
+    model.deliver([row(2, "a", "x"), row(3, "b", "x"), row(4, "c")], BASE, "1.csv")
+    model.deliver([row(2, "d", "x"), row(3, "e")], BASE, "2.csv")
+    assert model.run(BASE).failures == {"refused_share": {0}}
+    assert [delivery.status for delivery in model.deliveries.values()] == ["held", "held"]
+
+
+def test_case_19_a_full_refresh_leaves_no_row_that_no_delivery_supports_and_may_lower_the_watermark() -> None:
+    model = Model()
+    loads(model, BASE, row(2, "v1", stamp=at(-1)))
+    loads(model, BASE, row(2, "v2"))
+    model.deliveries[2].status = "discarded"
+    result = model.run(hours(1), full_refresh=True)
+    assert costs(model) == {"v1": 1000} and result.watermark == hours(-1)
+    assert result.changes == {MONDAY: Change(Metrics(2, 1, 2000, 1000, 0), Metrics(1, 1, 1000, 1000, 0))}
+
+
 def test_case_24_rows_refused_before_do_not_fail_a_later_increment() -> None:
     model = Model()
     broken = [row(line, f"b{line}", "x") for line in (2, 3, 4)]
@@ -335,6 +388,7 @@ def test_every_run_conserves_its_rows_and_a_failed_one_changes_nothing(
     model = Model() if stamped else Model(names=STAMPLESS)
     before, watermark, entries = dict(model.facts), model.watermark, 0
     for run, result in play(history, model):
+        assert result.counts.rows_read == sum(len(model.deliveries[sequence].rows) for sequence in result.batch)
         for each in (result.counts, *result.by_delivery.values()):
             outside = each.outside_held + each.outside_missed + each.outside_invalid
             assert each.rows_read == outside + each.refused + each.superseded + each.staged
