@@ -14,7 +14,6 @@ from datetime import date
 from typing import Any, Literal
 
 import pandas as pd
-import pyarrow as pa
 
 from lib.disclosure import MINIMUM, merge_small, merge_small_bins, merge_small_periods, shown_cost, small_groups
 from lib.sql import statement
@@ -28,25 +27,31 @@ ALWAYS_BINNED = 7
 
 Unit = Literal["day", "week"]
 
+TEXT, INTEGER, NUMBER, FLAG = "string[pyarrow]", "int64[pyarrow]", "double[pyarrow]", "bool[pyarrow]"
+DATE = "date32[day][pyarrow]"
+
 _PERIOD = {
-    "period": pa.string(),
-    "grain": pa.string(),
-    "start": pa.date32(),
-    "end": pa.date32(),
-    "days": pa.int64(),
-    "complete": pa.bool_(),
+    "period": TEXT,
+    "grain": TEXT,
+    "start": DATE,
+    "end": DATE,
+    "days": INTEGER,
+    "complete": FLAG,
 }
-_VISITS = _PERIOD | {"visits": pa.int64()}
-_COSTS = _PERIOD | {"visits": pa.int64(), "visits_with_cost": pa.int64(), "cost": pa.int64()}
-_WEEKDAYS = {"weekday": pa.string(), "visits": pa.int64(), "days": pa.int64(), "mean_visits": pa.float64()}
-_BINS = {"cost_from": pa.float64(), "cost_to": pa.float64(), "visits": pa.int64()}
-_SUMMARY = dict.fromkeys(("visits_with_cost", "lower_quartile", "median", "upper_quartile"), pa.int64())
-_LATENESS = {"hours_from": pa.float64(), "hours_to": pa.float64(), "loaded": pa.int64(), "missed": pa.int64()}
+_VISITS = _PERIOD | {"visits": INTEGER}
+_COSTS = _PERIOD | {"visits": INTEGER, "visits_with_cost": INTEGER, "cost": INTEGER}
+_WEEKDAYS = {"weekday": TEXT, "visits": INTEGER, "days": INTEGER, "mean_visits": NUMBER}
+_BINS = {"cost_from": NUMBER, "cost_to": NUMBER, "visits": INTEGER}
+_SUMMARY = dict.fromkeys(("visits_with_cost", "lower_quartile", "median", "upper_quartile"), INTEGER)
+_LATENESS = {"hours_from": NUMBER, "hours_to": NUMBER, "loaded": INTEGER, "missed": INTEGER}
 _CAUSES = ("inserted", "corrected", "moved_in", "moved_out", "removed")
-_CHANGES = {name: kind for name, kind in _PERIOD.items() if name not in ("days", "complete")} | dict.fromkeys(
-    ("days_changed", "days_new", "days_gone", "visits_before", "visits_after", "visits_difference")
-    + ("cost_before", "cost_after", "cost_difference", *_CAUSES),
-    pa.int64(),
+_CHANGES = {"period": TEXT, "grain": TEXT} | dict.fromkeys(
+    (
+        *("days_changed", "days_new", "days_gone", "visits_before", "visits_after", "visits_difference"),
+        *("cost_before", "cost_after", "cost_difference"),
+        *_CAUSES,
+    ),
+    INTEGER,
 )
 
 
@@ -105,7 +110,7 @@ def cost_per_week(
 def weekday_pattern(
     connection: sqlite3.Connection, minimum: int = MINIMUM, source: str | None = None, weeks: int | None = 53
 ) -> pd.DataFrame:
-    """Grain: one row per weekday, Monday first; `mean_visits` over all such days of the range, those without a visit too."""
+    """Grain: one row per weekday, Monday first; `mean_visits` over all such days of the range, empty ones too."""
     days = _calendar(_days(connection, source))
     if weeks is not None and len(days):
         days = days[days["day"] > days["day"].max() - pd.Timedelta(weeks=weeks)]
@@ -165,7 +170,7 @@ def restated_days(connection: sqlite3.Connection, run_id: str, minimum: int = MI
     """Grain: one row per day that the run changed, before and after, with what moved it; meant for the newest run.
 
     A day in a week with a small day is told as its whole week, as everywhere: the unchanged days are then counted on
-    both sides. Costs are null unless `minimum` visits were touched: the difference would be one visit's cost.
+    both sides. Costs are null where few visits were touched or came by: the difference would be a visit's cost.
     """
     changes = pd.DataFrame(_rows(connection, "analytics/changed_days", run_id=run_id))
     if changes.empty:
@@ -183,7 +188,8 @@ def restated_days(connection: sqlite3.Connection, run_id: str, minimum: int = MI
     merged = merged[merged["days_changed"] > 0].copy()
     merged["visits_difference"] = merged["visits_after"] - merged["visits_before"]
     hidden = merged[list(_CAUSES)].sum(axis=1) < minimum
-    hidden |= small_groups(merged, ["with_cost_before", "with_cost_after"], minimum)
+    merged["with_cost_more"] = (merged["with_cost_after"] - merged["with_cost_before"]).abs()
+    hidden |= small_groups(merged, ["with_cost_before", "with_cost_after", "with_cost_more"], minimum)
     for side in ("before", "after"):
         merged[f"cost_{side}"] = [
             None if small else shown_cost(cents, visits, minimum)
@@ -194,7 +200,7 @@ def restated_days(connection: sqlite3.Connection, run_id: str, minimum: int = MI
 
 
 def lateness(bins: pd.DataFrame, minimum: int = MINIMUM) -> pd.DataFrame:
-    """Grain: one row per bin [hours_from, hours_to) of hours; `loaded` and `missed` rows. Bins of few rows are merged."""
+    """Grain: one row per bin [hours_from, hours_to); rows `loaded` and `missed`; bins of few rows are merged."""
     rows = bins.assign(rows=bins["loaded"] + bins["missed"])
     return _typed(merge_small_bins(rows, "rows", minimum, "hours_from", "hours_to"), _LATENESS)
 
@@ -239,13 +245,13 @@ def _per_period(
     return merged
 
 
-def _latest(frame: pd.DataFrame, weeks: int | None, schema: dict[str, pa.DataType]) -> pd.DataFrame:
+def _latest(frame: pd.DataFrame, weeks: int | None, schema: dict[str, str]) -> pd.DataFrame:
     """The periods that reach into the last `weeks` ISO weeks, and those without a place in time."""
     last = frame["end"].max()
     if weeks is not None and not pd.isna(last):
         first = last - pd.Timedelta(days=last.day_of_week, weeks=weeks - 1)
         frame = frame[frame["end"].isna() | (frame["end"] >= first)]
-    averages = {name: pa.float64() for name in frame.columns if name.startswith("average_")}
+    averages = {name: NUMBER for name in frame.columns if name.startswith("average_")}
     return _typed(frame, schema | averages)
 
 
@@ -264,7 +270,7 @@ def _averaged(frame: pd.DataFrame, unit: Unit, value: str) -> pd.DataFrame:
     An average of the true days would tell a hidden day by the difference of two of its values.
     """
     placed = frame[frame["start"].notna()]
-    lengths = (placed["end"] - placed["start"]).dt.days + 1
+    lengths = ((placed["end"] - placed["start"]).dt.days + 1).tolist()
     rates = (placed[value].fillna(0).astype("float64") / lengths).repeat(lengths)
     within = rates.groupby(level=0).cumcount()
     daily = rates.set_axis(placed["start"].repeat(lengths) + pd.to_timedelta(within, unit="D")).asfreq("D")
@@ -289,7 +295,7 @@ def _top(connection: sqlite3.Connection, column: str, minimum: int, source: str 
     merged = merge_small(frame, column, "visits", minimum)
     merged = merged.sort_values(column, key=lambda names: names.isin(["other", "all"]), kind="stable")
     merged["share"] = (merged["visits"] / merged["visits"].sum()).round(3)
-    kinds = {column: pa.string(), "categories": pa.int64(), "visits": pa.int64(), "share": pa.float64()}
+    kinds = {column: TEXT, "categories": INTEGER, "visits": INTEGER, "share": NUMBER}
     return _typed(merged, kinds)
 
 
@@ -301,11 +307,11 @@ def _rows(
     return [dict(zip(names, row, strict=True)) for row in cursor]
 
 
-def _typed(frame: pd.DataFrame, schema: dict[str, pa.DataType]) -> pd.DataFrame:
+def _typed(frame: pd.DataFrame, schema: dict[str, str]) -> pd.DataFrame:
     """The columns of `schema`, in its order, with its Arrow types."""
-    return pd.DataFrame(
-        {
-            name: pd.Series(pa.array(frame[name].astype(object), kind, from_pandas=True), dtype=pd.ArrowDtype(kind))
-            for name, kind in schema.items()
-        }
-    )
+    return pd.DataFrame({name: _column(frame[name], kind) for name, kind in schema.items()}, columns=list(schema))
+
+
+def _column(values: pd.Series[Any], kind: str) -> pd.Series[Any]:
+    plain = [None if pd.isna(value) else value for value in values]
+    return pd.Series(plain if kind != DATE else [value and value.date() for value in plain], dtype=kind)

@@ -95,7 +95,9 @@ def merge_small_periods(
         rows["key"] = key.where(levels == level, rows["key"])
     how = {"start": "min", "end": "max", "days": "sum"} | dict.fromkeys(columns, "sum")
     merged = rows.groupby(["grain", "key"], as_index=False, dropna=False).agg(how)
-    merged.insert(0, "period", [_period_name(level, key) for level, key in zip(merged["grain"], merged["key"])])
+    merged.insert(
+        0, "period", [_period_name(level, key) for level, key in zip(merged["grain"], merged["key"], strict=True)]
+    )
     merged["grain"] = merged["grain"].map(dict(enumerate(_GRAINS))).astype("object")
     merged.loc[merged["grain"] == _GRAINS[3], ["start", "end"]] = pd.NaT
     if len(rows) and (levels == 3).all():

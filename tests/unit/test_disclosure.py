@@ -4,7 +4,7 @@ from datetime import date, timedelta
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.disclosure import (
@@ -112,6 +112,7 @@ def test_a_second_count_is_judged_too() -> None:
     assert pairs(merged, "code") == {"I10": 50, "other": 70}
 
 
+@settings(deadline=None, max_examples=60)
 @given(counts_of_groups, st.integers(1, 12))
 def test_no_small_category_and_nothing_lost(visits: list[int], minimum: int) -> None:
     frame = pd.DataFrame({"code": [f"c{n}" for n in range(len(visits))], "visits": visits}).astype({"visits": "int64"})
@@ -171,6 +172,7 @@ def test_no_days_give_no_periods() -> None:
     assert list(merged.columns) == ["period", "grain", "start", "end", "days", "visits"]
 
 
+@settings(deadline=None, max_examples=60)
 @given(counts_of_groups, st.integers(1, 12), st.sampled_from(["day", "week", "month"]), st.integers(0, 6))
 def test_no_small_period_and_nothing_lost(visits: list[int], minimum: int, grain: str, shift: int) -> None:
     frame = days(*visits, start=MONDAY + timedelta(days=shift)).astype({"visits": "int64"})
@@ -179,6 +181,7 @@ def test_no_small_period_and_nothing_lost(visits: list[int], minimum: int, grain
     assert merged["days"].sum() == len(visits)
 
 
+@settings(deadline=None, max_examples=60)
 @given(counts_of_groups, st.integers(1, 12))
 def test_the_days_shown_and_the_weeks_shown_do_not_betray_a_day(visits: list[int], minimum: int) -> None:
     """A week whose days are shown in part would give the rest away by subtraction."""
@@ -213,6 +216,7 @@ def test_an_open_upper_edge_stays_open() -> None:
     assert merge_small_bins(frame, "visits", 8)["upper"].isna().tolist() == [True]
 
 
+@settings(deadline=None, max_examples=60)
 @given(counts_of_groups, st.integers(1, 12))
 def test_no_small_bin_and_nothing_lost(visits: list[int], minimum: int) -> None:
     merged = merge_small_bins(bins(*visits), "visits", minimum)
