@@ -48,10 +48,10 @@ ifeq ($(DATA),yes)
 	@rm -rf data/raw data/staging data/state data/runs data/logs data/warehouse.db*
 endif
 
-# A Python asked for by name must fit; otherwise the first fitting one on PATH is taken. An existing .venv is brought up
-# to the lock in place. uv is quicker; without it pip installs from outside the .venv, which therefore needs no pip of
-# its own and no ensurepip (Debian packages that apart). Bytecode is written even where PYTHONDONTWRITEBYTECODE is set:
-# every notebook's kernel would otherwise compile pandas again.
+# A Python asked for by name must fit; otherwise the first fitting one on PATH is taken, or one that uv finds. A .venv
+# that works is brought up to the lock in place. uv is quicker; without it pip installs from outside the .venv, which
+# therefore needs no pip of its own and no ensurepip (Debian packages that apart). Bytecode is written even where
+# PYTHONDONTWRITEBYTECODE is set: every notebook's kernel would otherwise compile pandas again.
 $(READY): requirements.lock
 	@set -eu; unset PYTHONDONTWRITEBYTECODE VIRTUAL_ENV PYTHONPATH; \
 	python=; candidates="$(PYTHON)"; \
@@ -59,6 +59,9 @@ $(READY): requirements.lock
 	for each in $$candidates; do \
 	  if "$$each" -c '$(SUPPORTED)' 2>/dev/null; then python=$$each; break; fi; \
 	done; \
+	if [ -z "$$python" ] && [ "$(origin PYTHON)" = file ] && command -v uv >/dev/null; then \
+	  python=">=3.11,<3.14"; \
+	fi; \
 	if [ -z "$$python" ]; then \
 	  echo "make: no Python 3.11 to 3.13 found (tried: $$candidates); install one, or name it: make PYTHON=/path/to/python3.12" >&2; \
 	  exit 2; \

@@ -177,6 +177,13 @@ def test_uv_is_used_when_it_is_there(tmp_path):
 
 
 @needs_make
+def test_uv_may_find_the_python(tmp_path):
+    program(tmp_path, "uv", 'echo "uv $*" >> "$LOG"; mkdir -p .venv')
+    assert make_in(tmp_path, "setup", LOG=str(tmp_path / "log")).returncode == 0
+    assert "uv venv --quiet --clear --python >=3.11,<3.14 .venv" in (tmp_path / "log").read_text()
+
+
+@needs_make
 @pytest.mark.parametrize(
     ("case", "python", "words", "says"),
     [
