@@ -254,7 +254,7 @@ def test_case_16_a_refused_newer_version_leaves_the_older_good_one_and_its_entry
 
 
 def test_an_entry_is_answered_by_the_first_greater_version_and_never_by_an_older_one() -> None:
-    model = Model()
+    model = Model(max_share=Fraction(1))
     loads(model, BASE, row(2, "v1", "x"), row(3, "v2", stamp=at(1)), row(4, "v3", stamp="?"), row(5, "v4"))
     loads(model, hours(1), row(2, "v1", stamp=at(-1)), row(3, "v2", stamp=at(-1)), row(4, "v3", stamp=at(-1)))
     assert model.corrected_by() == {(1, 2): None, (1, 3): (2, 3), (1, 4): (2, 4)}
