@@ -61,7 +61,7 @@ class Load:
 
 @dataclass(frozen=True)
 class LoadResult:
-    """What a commit did: the tables' new version, and how many days' metrics it touched and changed after publication."""
+    """What a commit did: the tables' new version, and how many days it touched, published ones among them."""
 
     version: int
     days_touched: int
@@ -71,7 +71,7 @@ class LoadResult:
 def commit_load(connection: sqlite3.Connection, load: Load, scratch: Path) -> LoadResult:
     """Write the staged batch into the warehouse, all of it or nothing.
 
-    Raises WarehouseLocked when the tables moved on since the run began (an orphaned run must not overwrite a newer one).
+    Raises WarehouseLocked when the tables moved on since the run began: an orphan must not overwrite a newer run.
     """
     _write_scratch(load, scratch)
     connection.execute("ATTACH ? AS scratch", [str(scratch)])
@@ -159,4 +159,3 @@ def _write_scratch(load: Load, scratch: Path) -> None:
             bulk_load(scratch, table, engine.sql(query).to_arrow_reader(100_000))
     finally:
         engine.close()
-

@@ -1,7 +1,7 @@
 """Deliveries: the raw layer's ledger, where each delivery stands, and which of them make a run's batch.
 
-The ledger `data/raw/<source>/deliveries.jsonl` holds what was taken and never changes; the warehouse holds what became of
-it. A delivery that the warehouse does not know yet is pending.
+The ledger `data/raw/<source>/deliveries.jsonl` holds what was taken and never changes; the warehouse holds what became
+of it. A delivery that the warehouse does not know yet is pending.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def sync_ledger(layout: Layout, connection: sqlite3.Connection, source: str) -> 
 def restore_marks(layout: Layout, connection: sqlite3.Connection, source: str) -> None:
     """After a warehouse was lost: give back the marks that the run records and the decisions hold.
 
-    Does nothing where any delivery has a mark. What was loaded stays pending, for the full refresh that builds it again.
+    Does nothing where any delivery has a mark. What was loaded stays pending, for the full refresh to load again.
     """
     if connection.execute("SELECT 1 FROM deliveries WHERE status <> 'pending' LIMIT 1").fetchone():
         return
@@ -146,7 +146,8 @@ def choose_batch(
     """The batch rule. `offered` are the paths that the source offers now, as last taken.
 
     Pending deliveries; if none, held ones that the source still offers; if none, refused ones that it still offers (the
-    config may have been mended since); if none, the last loaded batch again. With `accept` the held ones, pending ones waiting for the next run. A full refresh takes all that are loaded or pending,
+    config may have been mended since); if none, the last loaded batch again. With `accept` the
+    held ones, pending ones waiting for the next run. A full refresh takes all that are loaded or pending,
     and held ones that failed nothing but accepted rules.
     """
     by_status: dict[str, list[Standing]] = {}
@@ -176,7 +177,9 @@ def choose_batch(
 def _newest_offered(some: list[Standing], all_standings: list[Standing], offered: set[str]) -> list[Standing]:
     """Those of `some` that are still the newest delivery of a path which the source offers."""
     newest = {each.delivery.path: each.delivery.sequence for each in all_standings}
-    return [each for each in some if each.delivery.path in offered and newest[each.delivery.path] == each.delivery.sequence]
+    return [
+        each for each in some if each.delivery.path in offered and newest[each.delivery.path] == each.delivery.sequence
+    ]
 
 
 def _batch(kind: Kind, chosen: list[Standing], loaded: Any) -> Batch:

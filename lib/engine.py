@@ -33,11 +33,13 @@ def open_engine(settings: Engine, spill_folder: Path) -> Iterator[duckdb.DuckDBP
         yield connection
     except duckdb.OutOfMemoryException as error:
         raise TemporaryFailure(
-            f"the engine ran out of its memory limit of {settings.memory_limit}; raise engine.memory_limit in the config."
+            f"the engine needs more than {settings.memory_limit}; raise engine.memory_limit in the config."
         ) from error
     except duckdb.IOException as error:
         raise TemporaryFailure("the engine could not read or write a file (disk full or failing?).") from error
     except duckdb.Error as error:
-        raise PipelineError(f"the engine refused a statement ({type(error).__name__}); details are in the log.") from error
+        raise PipelineError(
+            f"the engine refused a statement ({type(error).__name__}); details are in the log."
+        ) from error
     finally:
         connection.close()

@@ -7,9 +7,10 @@ from dataclasses import asdict
 import pandas as pd
 
 from lib.clock import instant_text, parse_instant, short_instant
+from lib.decisions import record_decision
 from lib.deliveries import Batch, Delivery, Standing, choose_batch, read_ledger, record_delivery, standings
 from lib.errors import DeliveryRefused
-from lib.raw import Offer, list_offers, take_delivery
+from lib.raw import Offer, check_snapshot, list_offers, take_delivery
 from lib.run import Run
 from lib.warehouse import open_warehouse, plain_errors
 
@@ -54,7 +55,18 @@ def choose_run_batch(run: Run, offers: list[Offer]) -> Batch:
         accept=options.accept,
     )
     if not batch.deliveries:
-        raise DeliveryRefused("the source offers no file and nothing was delivered before; check source.path in the config.")
+        raise DeliveryRefused(
+            "the source offers no file and nothing was delivered before; check source.path in the config."
+        )
+    for each in batch.deliveries if options.accept else ():
+        record_decision(
+            run.layout,
+            "accept",
+            source=run.source,
+            delivery=each.sequence,
+            scope=f"run {run.run_id}, {', '.join(options.accept)}",
+            reason=options.reason or "",
+        )
     run.manifest.record(
         batch={
             "kind": batch.kind,
@@ -106,3 +118,57 @@ def deliveries_frame(deliveries: tuple[Delivery, ...] | list[Delivery]) -> pd.Da
             "snapshot": [each.snapshot for each in deliveries],
         }
     )
+
+
+def snapshots_frame(run: Run, deliveries: tuple[Delivery, ...] | list[Delivery]) -> pd.DataFrame:
+    """One row per delivery: its snapshot, hashed again, and whether it can still be written.
+
+    Raises StoredDataChanged for a snapshot that is gone or altered.
+    """
+    paths = [check_snapshot(run.layout, each) for each in deliveries]
+    return pd.DataFrame(
+        {
+            "delivery": [each.sequence for each in deliveries],
+            "snapshot": [each.snapshot for each in deliveries],
+            "bytes": [path.stat().st_size for path in paths],
+            "read only": [not path.stat().st_mode & 0o222 for path in paths],
+            "hash agrees": [True for _ in paths],
+        }
+    )
+
+
+def standings_frame(all_standings: list[Standing]) -> pd.DataFrame:
+    """One row per delivery, newest first: its file, where it stands, since which run, how many rows it held."""
+    newest_first = all_standings[::-1]
+    return pd.DataFrame(
+        {
+            "delivery": [each.delivery.sequence for each in newest_first],
+            "file": [each.delivery.name for each in newest_first],
+            "bytes": [each.delivery.bytes for each in newest_first],
+            "stands": [each.status for each in newest_first],
+            "since run": [each.run_id for each in newest_first],
+            "rows read": pd.array([each.rows_read for each in newest_first], "Int64"),
+        }
+    )
+
+
+def batch_frame(batch: Batch) -> pd.DataFrame:
+    """One row per delivery that the run reads: those of the batch, and loaded ones that take part in the order only."""
+    members = [*batch.deliveries, *batch.context]
+    return pd.DataFrame(
+        {
+            "delivery": [each.sequence for each in members],
+            "file": [each.name for each in members],
+            "role": ["batch"] * len(batch.deliveries) + ["order of versions only"] * len(batch.context),
+            "clock": [short_instant(parse_instant(each.clock)) for each in members],
+        }
+    )
+
+
+BATCH_WORDS = {
+    "new": "what came in since the last load",
+    "held": "what was held before and is tried again",
+    "repeat": "the last loaded batch once more: nothing new came in",
+    "refresh": "every delivery, to build the tables again",
+}
+"""What each kind of batch is."""

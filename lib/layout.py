@@ -81,7 +81,7 @@ class Layout:
         return sorted(each.name for each in self.runs.iterdir() if each.is_dir() and each.name[:1].isdigit())
 
     def create(self) -> None:
-        """Make the folders, prove that they can be written, sweep what crashed writers left. Raises TemporaryFailure."""
+        """Make the folders, prove that they can be written, and keep them private. Raises TemporaryFailure."""
         os.umask(0o077)
         for folder in (self.raw, self.staging, self.state, self.runs, self.logs, self.warehouse.parent):
             try:

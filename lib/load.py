@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 
 import pandas as pd
 
-from lib.clock import instant_text, stored_instant
+from lib.clock import instant_text, short_instant, stored_instant
 from lib.commit import Load, LoadResult, commit_load
 from lib.deliveries import Standing, standings
 from lib.errors import StoredDataChanged, UsageError
@@ -14,12 +15,29 @@ from lib.extract import run_batch
 from lib.lock import HELD_BY_PARENT, hold_warehouse
 from lib.provenance import actor
 from lib.run import Run
+from lib.sql import statement
 from lib.stage import newest_loaded
+from lib.state import State, read_state
 from lib.validate import check_staged
 from lib.warehouse import open_warehouse, plain_errors
 from lib.window import next_watermark
 
 ACTIONS = ("inserted", "updated", "unchanged")
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What the tables hold at one instant: rows of each, and the state of the run's source."""
+
+    facts: int
+    facts_of_source: int
+    days: int
+    visits_in_metrics: int
+    quarantine_open: int
+    quarantine_closed: int
+    quarantine_rows: int
+    deliveries_loaded: int
+    state: State
 
 
 def require_passed_gate(run: Run) -> str:
@@ -92,6 +110,103 @@ def load_frame(run: Run) -> pd.DataFrame:
     """What loading did to the table: one row per action, rows of the staged batch."""
     counts = run.counts
     return pd.DataFrame({"action": list(ACTIONS), "visits": [counts[action] for action in ACTIONS]})
+
+
+def count_tables(run: Run) -> Tables:
+    """Count every table now, by SQL; the counts before and after a load are two calls of this."""
+    connection = open_warehouse(run.layout)
+    try:
+        with plain_errors(run.layout.warehouse):
+            counts = dict(connection.execute(statement("checks/table_counts"), {"source": run.source}).fetchone())
+            return Tables(**counts, state=read_state(connection, run.source))
+    finally:
+        connection.close()
+
+
+def tables_frame(before: Tables, after: Tables) -> pd.DataFrame:
+    """Grain: one row per thing counted, before and after the load."""
+    things = {
+        "visits in fact_visits": "facts",
+        "days in daily_visit_metrics": "days",
+        "visits counted in daily_visit_metrics": "visits_in_metrics",
+        "deliveries loaded": "deliveries_loaded",
+    }
+    return _before_after(things, before, after)
+
+
+def quarantine_frame(before: Tables, after: Tables) -> pd.DataFrame:
+    """Grain: one row per kind of quarantine entry, before and after the load."""
+    things = {
+        "open entries": "quarantine_open",
+        "closed by a later version": "quarantine_closed",
+        "refused rows of loaded deliveries": "quarantine_rows",
+    }
+    return _before_after(things, before, after)
+
+
+def state_frame(before: Tables, after: Tables) -> pd.DataFrame:
+    """Grain: one row per fact of the source's state, as text, before and after the load."""
+    columns = {"before": _state_texts(before.state), "after": _state_texts(after.state)}
+    return pd.DataFrame(
+        {"state": list(columns["before"])} | {name: list(texts.values()) for name, texts in columns.items()}
+    )
+
+
+def expected_facts(run: Run, before: Tables) -> int:
+    """How many visits fact_visits must hold after the load, worked out from staging's counts."""
+    counts = run.counts
+    if run.options.full_refresh:
+        return before.facts - before.facts_of_source + counts["staged"]
+    return before.facts + counts["inserted"]
+
+
+def differing_days(run: Run) -> int:
+    """Days on which the published metrics are not the GROUP BY of the facts; 0 unless something is broken."""
+    return _count(run, "checks/metrics_differ")
+
+
+def facts_without_delivery(run: Run) -> int:
+    """Visits whose lineage names no loaded delivery; 0 unless something is broken."""
+    return _count(run, "checks/facts_without_delivery")
+
+
+def require_loaded(run: Run) -> str:
+    """Since which version of the tables this run is loaded, in words. Raises UsageError when it is not."""
+    load = run.manifest.get("load")
+    if load is None:
+        raise UsageError(f"run {run.run_id} has not been loaded; run 04_load first.")
+    return f"run {run.run_id} is loaded: version {load['version']:,} of the tables."
+
+
+def _count(run: Run, name: str) -> int:
+    connection = open_warehouse(run.layout)
+    try:
+        with plain_errors(run.layout.warehouse):
+            count: int = connection.execute(statement(name)).fetchone()[0]
+            return count
+    finally:
+        connection.close()
+
+
+def _before_after(things: dict[str, str], before: Tables, after: Tables) -> pd.DataFrame:
+    columns = {
+        side: [getattr(tables, name) for name in things.values()]
+        for side, tables in (("before", before), ("after", after))
+    }
+    frame = pd.DataFrame({"count": list(things), **columns})
+    return frame.assign(difference=frame["after"] - frame["before"])
+
+
+def _state_texts(state: State) -> dict[str, str]:
+    return {
+        "tables' version": f"{state.version:,}",
+        "watermark": short_instant(state.watermark) if state.watermark else "none",
+        "rows staged by the last load": "none"
+        if state.last_staging_row_count is None
+        else f"{state.last_staging_row_count:,}",
+        "clock of the last load": short_instant(state.last_as_of) if state.last_as_of else "none",
+        "last run": state.last_run_id or "none",
+    }
 
 
 def _members(run: Run, all_standings: list[Standing]) -> tuple[Standing, ...]:

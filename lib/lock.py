@@ -14,8 +14,8 @@ from lib.errors import WarehouseLocked
 from lib.provenance import actor, host
 
 HELD_BY_PARENT = "PATIENT_VISITS_RUN"
-"""Set by run_pipeline.py for its kernels: the lock of this run is held by the parent. Should the parent die, a kernel that
-goes on is fenced by the tables' version."""
+"""Set by run_pipeline.py for its kernels: the lock of this run is held by the parent. Should the parent die, a kernel
+that goes on is fenced by the tables' version."""
 
 
 @contextmanager
@@ -27,8 +27,16 @@ def hold_warehouse(lock_file: Path, purpose: str) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise WarehouseLocked(f"another run holds the warehouse ({_holder(handle)}); run again when it has ended.") from None
-        holder = {"pid": os.getpid(), "host": host(), "actor": actor(), "purpose": purpose, "since": short_instant(now())}
+            raise WarehouseLocked(
+                f"another run holds the warehouse ({_holder(handle)}); run again when it has ended."
+            ) from None
+        holder = {
+            "pid": os.getpid(),
+            "host": host(),
+            "actor": actor(),
+            "purpose": purpose,
+            "since": short_instant(now()),
+        }
         os.ftruncate(handle, 0)
         os.pwrite(handle, (json.dumps(holder) + "\n").encode(), 0)
         yield
@@ -39,6 +47,7 @@ def hold_warehouse(lock_file: Path, purpose: str) -> Iterator[None]:
 def _holder(handle: int) -> str:
     try:
         holder = json.loads(os.pread(handle, 4096, 0))
-        return f"{holder['purpose']}, process {holder['pid']} of {holder['actor']} on {holder['host']}, since {holder['since']}"
+        who = f"process {holder['pid']} of {holder['actor']} on {holder['host']}"
+        return f"{holder['purpose']}, {who}, since {holder['since']}"
     except (ValueError, KeyError, OSError):
         return "holder unknown"

@@ -37,7 +37,9 @@ class Manifest:
         except ValueError:
             raise StoredDataChanged(f"{record.name}/manifest.json: is not JSON any more; restore it.") from None
         if content.get("manifest_version") != MANIFEST_VERSION:
-            raise StoredDataChanged(f"{record.name}/manifest.json: is of another version; use the release that wrote it.")
+            raise StoredDataChanged(
+                f"{record.name}/manifest.json: is of another version; use the release that wrote it."
+            )
         return cls(path, content)
 
     def __getitem__(self, section: str) -> Any:
@@ -45,6 +47,11 @@ class Manifest:
 
     def get(self, section: str, default: Any = None) -> Any:
         return self._content.get(section, default)
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The whole manifest as a mapping."""
+        return dict(self._content)
 
     def record(self, **sections: Any) -> None:
         """Add or replace sections and write the manifest."""

@@ -23,7 +23,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 
 @dataclass(frozen=True)
 class Offer:
-    """One file that the source offers now. `key` names the path in the ledger: relative to the project where it can be."""
+    """One file that the source offers now. `key` is its path in the ledger, relative to the project if inside."""
 
     path: Path
     key: str
@@ -36,7 +36,7 @@ def list_offers(source_path: str) -> list[Offer]:
     """
     path = resolve(source_path)
     if any(mark in source_path for mark in "*?[") and not path.exists():
-        found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
+        found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207 (absolute)
         return [_offer(each) for each in found if not each.is_dir()]
     if path.is_dir():
         found = sorted(each for each in path.iterdir() if not each.name.startswith("."))
@@ -74,7 +74,7 @@ def take_delivery(
 
 
 def check_snapshot(layout: Layout, delivery: Delivery) -> Path:
-    """The snapshot's path, after hashing it again. Raises StoredDataChanged when it is gone or not what was received."""
+    """The snapshot's path, after hashing it again. Raises StoredDataChanged when it is gone or altered."""
     path = layout.raw / delivery.source / delivery.snapshot
     if not path.is_file():
         raise StoredDataChanged(
@@ -89,7 +89,7 @@ def check_snapshot(layout: Layout, delivery: Delivery) -> Path:
 
 
 def _offer(path: Path) -> Offer:
-    absolute = Path(os.path.abspath(path))
+    absolute = Path(os.path.abspath(path))  # noqa: PTH100 (links stay links)
     return Offer(path, str(absolute.relative_to(ROOT)) if absolute.is_relative_to(ROOT) else str(absolute))
 
 

@@ -68,7 +68,7 @@ class Records:
 
     def text(self, row: int) -> str:
         """The physical text of a record, without its final line end."""
-        return _without_line_end("".join(self.lines[self.marks[row] : self.marks[row + 1]]))
+        return "".join(self.lines[self.marks[row] : self.marks[row + 1]]).rstrip("\r\n")
 
 
 def read_delivery(snapshot: Path, settings: Settings, target: Path, name: str) -> Reading:
@@ -194,7 +194,7 @@ def _parse(first_line: int, lines: list[str], settings: Settings) -> Records:
             break
         except csv.Error:
             start, end = marks[-1], reader.line_num + skipped
-            if not feed.ended and _size(lines[start:end]) > FIELD_LIMIT:  # an error of length: the record may go on
+            if _size(lines[start:end]) > FIELD_LIMIT:  # too long a field stopped csv: the record may go on
                 skipped += _rest_of_record(lines[start:end], feed, settings)
                 end = reader.line_num + skipped
             if feed.ended:
@@ -313,7 +313,3 @@ def _fills_a_group(batches: list[pa.RecordBatch]) -> bool:
 
 def _size(lines: list[str]) -> int:
     return sum(map(len, lines))
-
-
-def _without_line_end(text: str) -> str:
-    return text.removesuffix("\n").removesuffix("\r")

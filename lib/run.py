@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lib import confidential, provenance
 from lib.clock import file_stamp, instant_text, now, parse_instant, short_instant
@@ -24,6 +24,9 @@ from lib.manifest import Manifest
 from lib.state import State, check_facts_present, read_state
 from lib.warehouse import copy_aside, open_warehouse, plain_errors
 from lib.window import Window
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PARAMETERS = ("config_file", "data_dir", "run_id", "as_of", "watermark", "lookback_hours")
 FIRST_NOTEBOOK = "01_extract"
@@ -54,8 +57,8 @@ class Run:
         cls,
         notebook: str,
         *,
-        config_file: str,
-        data_dir: str,
+        config_file: str = "config.yaml",
+        data_dir: str = "data/sandbox",
         run_id: str | None = None,
         as_of: str | None = None,
         watermark: str | None = None,
@@ -161,6 +164,35 @@ class Run:
         settings = settings_from(manifest["config"], f"{run_id}/manifest.json")
         return cls(run_id, settings, Layout.at(layout.data_dir, settings.warehouse), manifest)
 
+    @classmethod
+    def latest(cls, data_dir: str = "data/sandbox") -> Run:
+        """The newest run, to look into from a notebook of one's own. Raises UsageError when there is none."""
+        return cls.existing(data_dir)
+
+    def visits(self, reveal: bool = False) -> pd.DataFrame:
+        """See lib.frames.visits."""
+        from lib import frames
+
+        return frames.visits(self, reveal)
+
+    def rejected(self, reveal: bool = False) -> pd.DataFrame:
+        """See lib.frames.rejected."""
+        from lib import frames
+
+        return frames.rejected(self, reveal)
+
+    def facts(self, reveal: bool = False) -> pd.DataFrame:
+        """See lib.frames.facts."""
+        from lib import frames
+
+        return frames.facts(self, reveal)
+
+    def daily(self) -> pd.DataFrame:
+        """See lib.frames.daily."""
+        from lib import frames
+
+        return frames.daily(self)
+
     @property
     def source(self) -> str:
         return self.settings.source.name
@@ -233,7 +265,9 @@ def _choose_as_of(asked: str | None, state: State) -> datetime:
         return latest
     clock = parse_instant(asked, "as_of")
     if state.last_as_of and clock < state.last_as_of:
-        raise UsageError(f"as_of: is earlier than the last committed one ({short_instant(state.last_as_of)}); leave it out.")
+        raise UsageError(
+            f"as_of: is earlier than the last committed one ({short_instant(state.last_as_of)}); leave it out."
+        )
     if (clock - latest).days >= 1:
         raise UsageError("as_of: lies in the future; a clock ahead of its time would let future stamps in for good.")
     return clock
@@ -245,7 +279,9 @@ def _choose_watermark(asked: str | None, state: State) -> datetime | None:
         return state.watermark
     watermark = parse_instant(asked, "watermark")
     if state.watermark is None or watermark > state.watermark:
-        raise UsageError("watermark: is later than the committed one, so rows between them would be lost; leave it out.")
+        raise UsageError(
+            "watermark: is later than the committed one, so rows between them would be lost; leave it out."
+        )
     return watermark
 
 
@@ -272,7 +308,7 @@ def _shown_path(path: Path) -> str:
 def _refuse_undeclared_parameters() -> None:
     """Papermill injects a parameter that no cell declares with a warning only; a typo would then quietly do nothing."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    for cell in (shell.user_ns.get("In", []) if shell else []):
+    for cell in shell.user_ns.get("In", []) if shell else []:
         if not cell.startswith("# Parameters\n"):
             continue
         names = {

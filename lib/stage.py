@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lib.clock import instant_text, stored_instant
+from lib.config import CANONICAL, REQUIRED
 from lib.deliveries import Batch, Delivery, Standing, mark, standings
 from lib.errors import DeliveryRefused
 from lib.extract import run_batch
@@ -29,6 +30,9 @@ COMPARABLE_DELIVERIES = 7
 
 FATES = ("outside_held", "outside_missed", "outside_invalid", "refused", "superseded", "staged")
 """Where a record can go; every record read goes to exactly one."""
+
+COLUMN_TYPES = {"visit_date": "date", "visit_cost": "decimal(18,2)", "last_updated": "instant, UTC"}
+"""Of the canonical columns that are not text."""
 
 
 def read_batch(run: Run) -> dict[int, Reading]:
@@ -127,6 +131,84 @@ def fates_frame(profile: pd.DataFrame) -> pd.DataFrame:
     frame = profile[["scope", "rows_read", *FATES]].copy()
     frame["unaccounted"] = frame["rows_read"] - frame[list(FATES)].sum(axis=1)
     return frame
+
+
+def readings_frame(run: Run, readings: dict[int, Reading]) -> pd.DataFrame:
+    """One row per delivery that was read: physical lines, records, and those of them that are malformed."""
+    batch = run_batch(run)
+    names = {each.sequence: each.name for each in (*batch.deliveries, *batch.context)}
+    return pd.DataFrame(
+        {
+            "delivery": list(readings),
+            "file": [names[sequence] for sequence in readings],
+            "lines": [each.lines for each in readings.values()],
+            "records": [each.rows for each in readings.values()],
+            "malformed": [each.malformed for each in readings.values()],
+        }
+    )
+
+
+def columns_frame(run: Run) -> pd.DataFrame:
+    """One row per column of ours: the source's name for it, its type, and whether a row needs it."""
+    wanted = run.settings.wanted
+    names = [*CANONICAL, *run.settings.carry]
+    return pd.DataFrame(
+        {
+            "column": names,
+            "in the source": [wanted.get(name, "not mapped") for name in names],
+            "type": [COLUMN_TYPES.get(name, "text") for name in names],
+            "required": [name in REQUIRED and name in wanted for name in names],
+        }
+    )
+
+
+def further_columns(run: Run) -> int:
+    """How many columns of the batch's deliveries are neither mapped nor carried; they stay in the snapshots."""
+    headers = [each["header"] for each in run.manifest["readings"].values()]
+    return len({name for header in headers for name in _extra_columns(run, header)})
+
+
+def reasons_frame(run: Run) -> pd.DataFrame:
+    """One row per reason: the refused rows that have it. A row with two reasons stands in both."""
+    reasons: dict[str, int] = run.manifest["reasons"]
+    return pd.DataFrame({"reason": list(reasons), "rows": pd.array(list(reasons.values()), "Int64")})
+
+
+def window_frame(profile: pd.DataFrame) -> pd.DataFrame:
+    """One row per scope: records read, those outside the window by what is known of them, and those inside."""
+    frame = profile[["scope", "rows_read", "outside_held", "outside_missed", "outside_invalid"]].copy()
+    frame["inside"] = 2 * frame["rows_read"] - frame.drop(columns="scope").sum(axis=1)
+    return frame
+
+
+def refused_frame(profile: pd.DataFrame) -> pd.DataFrame:
+    """One row per scope: refused rows, those refused before with the same text, and the new ones."""
+    return profile[["scope", "refused", "known_refused", "newly_refused"]]
+
+
+def versions_frame(profile: pd.DataFrame) -> pd.DataFrame:
+    """One row per scope: accepted versions, those superseded within the batch, and the visits that remain."""
+    frame = profile[["scope", "superseded", "staged", "same_stamp_changes"]].copy()
+    frame.insert(1, "accepted", frame["superseded"] + frame["staged"])
+    return frame
+
+
+def actions_frame(profile: pd.DataFrame) -> pd.DataFrame:
+    """One row per scope: staged visits by what loading will do with them."""
+    return profile[["scope", "staged", "inserted", "updated", "unchanged"]]
+
+
+def conserves_rows(profile: pd.DataFrame) -> bool:
+    """Whether every record read went to exactly one place, and every staged visit has exactly one action."""
+    merged = profile[["inserted", "updated", "unchanged"]].sum(axis=1)
+    return bool((fates_frame(profile)["unaccounted"] == 0).all() and (merged == profile["staged"]).all())
+
+
+def deliveries_add_up(profile: pd.DataFrame) -> bool:
+    """Whether the deliveries' counts sum to the batch's, an independent count of the same rows."""
+    names = ["rows_read", *FATES, "inserted", "updated", "unchanged"]
+    is_batch = profile["is_batch"].astype(bool)
+    return bool((profile.loc[~is_batch, names].sum() == profile.loc[is_batch, names].iloc[0]).all())
 
 
 def _text_file(run: Run, sequence: int) -> Path:

@@ -27,7 +27,7 @@ LATENESS_BINS = [0, 1, 3, 6, 12, 24, 48, 72, 96, 120, 168, 336, 720]
 """Hours; the last bin is open."""
 
 CurrentVersions = Callable[[pa.RecordBatchReader], pa.Table]
-"""Given visit_ids, the table's current versions of them: visit_id, stamp, delivery_seq, source_line, row_hash, carried."""
+"""Given visit_ids, the table's current versions: visit_id, stamp, delivery_seq, source_line, row_hash, carried."""
 
 KnownIdentities = Callable[[list[str]], set[str]]
 """Given identities of refused texts, those that the quarantine holds already."""
@@ -56,13 +56,13 @@ def stage_batch(
 ) -> Staged:
     """Stage the batch whose text Parquet files are `texts` (by delivery sequence) into `folder`."""
     with open_engine(settings.engine, folder / "spill") as engine:
-        _register_batch(engine, batch, texts, settings, newest_known)
+        register_batch(engine, batch, texts, settings, newest_known)
         engine.execute(judge_statement(settings, window))
         _fetch_current(engine, settings, current_versions)
         carried = _carried(settings)
         pieces = {
             "carried": "".join(f",\n    {name}" for name in carried),
-            "row_hash": _row_hash(settings),
+            "row_hash": row_hash(settings),
         }
         engine.execute(statement("duckdb/versions", **pieces))
         engine.execute(
@@ -121,7 +121,9 @@ def judge_statement(settings: Settings, window: Window) -> str:
         local_stamp=_local_stamp(settings),
         zone_seconds=_written_zone(settings),
         utc_stamp=utc_stamp,
-        zone_join="" if utc or not settings.stamped else "ASOF LEFT JOIN zone_steps AS z ON p.local_stamp >= z.local_from",
+        zone_join=""
+        if utc or not settings.stamped
+        else "ASOF LEFT JOIN zone_steps AS z ON p.local_stamp >= z.local_from",
         min_visit_date=f"DATE '{rules.min_visit_date.isoformat()}'",
         max_visit_cost=f"CAST('{rules.max_visit_cost:f}' AS DECIMAL(38, 18))",
         stamped=str(settings.stamped).lower(),
@@ -132,18 +134,19 @@ def judge_statement(settings: Settings, window: Window) -> str:
 
 
 def latest_visit_date(clock: str, settings: Settings) -> str:
-    """The last civil date that a delivery with this clock may hold: the clock's own date, in the source's zone, + days."""
+    """The last civil date that a delivery with this clock may hold: the clock's date in the source's zone, + days."""
     local = parse_instant(clock).astimezone(ZoneInfo(settings.source.timezone))
     return (local.date() + timedelta(days=settings.rules.max_future_days)).isoformat()
 
 
-def _register_batch(
+def register_batch(
     engine: duckdb.DuckDBPyConnection,
     batch: Batch,
     texts: dict[int, Path],
     settings: Settings,
     newest_known: datetime | None,
 ) -> None:
+    """Give the engine the batch's deliveries with their clocks, their records as text, and the zone's offsets."""
     engine.execute(
         "CREATE TABLE batch_deliveries (delivery_seq BIGINT, is_context BOOLEAN, clock TIMESTAMP,"
         " latest_visit_date DATE, newest_known TIMESTAMP)"
@@ -160,9 +163,9 @@ def _register_batch(
         for sequence, path in sorted(texts.items())
     ]
     engine.execute("CREATE VIEW records AS " + " UNION ALL BY NAME ".join(parts))
-    steps = dates.offset_steps(settings.source.timezone)
-    engine.execute("CREATE TABLE zone_steps (local_from TIMESTAMP, offset_seconds INTEGER)")
-    engine.executemany("INSERT INTO zone_steps VALUES (?, ?)", steps)
+    if settings.source.timezone != "UTC":
+        engine.execute("CREATE TABLE zone_steps (local_from TIMESTAMP, offset_seconds INTEGER)")
+        engine.executemany("INSERT INTO zone_steps VALUES (?, ?)", dates.offset_steps(settings.source.timezone))
 
 
 def _fetch_current(engine: duckdb.DuckDBPyConnection, settings: Settings, current_versions: CurrentVersions) -> None:
@@ -174,9 +177,7 @@ def _fetch_current(engine: duckdb.DuckDBPyConnection, settings: Settings, curren
     engine.unregister("found")
 
 
-def _collect_rejected(
-    engine: duckdb.DuckDBPyConnection, settings: Settings, known_identities: KnownIdentities
-) -> None:
+def _collect_rejected(engine: duckdb.DuckDBPyConnection, settings: Settings, known_identities: KnownIdentities) -> None:
     raw = [f"r.{name}" if name in settings.wanted else f"CAST(NULL AS VARCHAR) AS {name}" for name in CANONICAL]
     joined = ", chr(31), ".join(f"coalesce({name}, '')" for name in CANONICAL)
     engine.execute(
@@ -198,9 +199,9 @@ def _collect_rejected(
 def _visits_query(settings: Settings) -> str:
     carried = "".join(f", {name}" for name in _carried(settings))
     return (
-        f"SELECT {literal(settings.source.name)} AS source, visit_id, patient_id, provider_id, diagnosis_code, visit_date,"
-        " cost_of(visit_cost_cents) AS visit_cost, CAST(stamp AS TIMESTAMPTZ) AS last_updated, row_hash, delivery_seq,"
-        f" source_line, action{carried} FROM staged ORDER BY visit_id"
+        f"SELECT {literal(settings.source.name)} AS source, visit_id, patient_id, provider_id, diagnosis_code,"
+        " visit_date, cost_of(visit_cost_cents) AS visit_cost, CAST(stamp AS TIMESTAMPTZ) AS last_updated, row_hash,"
+        f" delivery_seq, source_line, action{carried} FROM staged ORDER BY visit_id"
     )
 
 
@@ -226,7 +227,8 @@ def _timestamp(value: datetime | None) -> str:
     return f"TIMESTAMP '{value.replace(tzinfo=None).isoformat(sep=' ', timespec='microseconds')}'"
 
 
-def _row_hash(settings: Settings) -> str:
+def row_hash(settings: Settings) -> str:
+    """The SQL of row_hash; the stamp is left out where the source has none."""
     stamp = "stamp" if settings.stamped else "CAST(NULL AS TIMESTAMP)"
     return f"hash_of({', '.join(TEXT_COLUMNS)}, visit_date, visit_cost_cents, {stamp})"
 

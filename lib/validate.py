@@ -14,6 +14,7 @@ from lib.errors import GateFailed, StoredDataChanged
 from lib.extract import delivery_standings, run_batch
 from lib.files import sha256_of_file
 from lib.gate import GateResult, evaluate_gate, write_dq_report
+from lib.judged import judged_profile
 from lib.run import Run
 from lib.sql import literal
 from lib.stage import read_profile
@@ -85,6 +86,50 @@ def require_gate(run: Run, result: GateResult) -> str:
         connection.close()
     run.manifest.record(marks=marks)
     raise GateFailed(f"{result.summary} Nothing was loaded; {_what_next(held, rules)}")
+
+
+def judged_frame(run: Run) -> pd.DataFrame:
+    """The profile as the gate judges it. Grain: one row per measure: of the batch, and the extremes of its deliveries."""
+    settings = run.settings
+    judged = judged_profile(read_profile(run), settings.gate, has_costs=settings.columns.visit_cost is not None)
+    measures = judged.set_index("scope").T
+    deliveries = measures.drop(columns="batch").astype("float64")
+    shown = {
+        "batch": measures["batch"],
+        "lowest delivery": deliveries.min(axis=1),
+        "highest delivery": deliveries.max(axis=1),
+    }
+    return pd.DataFrame(
+        {"measure": [name.replace("_", " ") for name in measures.index]}
+        | {
+            column: [_measure(name, value) for name, value in zip(measures.index, values, strict=True)]
+            for column, values in shown.items()
+        }
+    )
+
+
+def suite_frame(result: GateResult, suite: str) -> pd.DataFrame:
+    """The rules of one suite as judged. Grain: one row per rule, its worst result, with the reason for it."""
+    reasons = {each.rule: each.reason for each in result.worst if each.suite == suite}
+    frame = result.frame()
+    frame = frame[frame["rule"].isin(list(reasons))].reset_index(drop=True)
+    return frame.assign(why=frame["rule"].map(reasons))
+
+
+def rule_counts(result: GateResult) -> pd.DataFrame:
+    """Grain: one row per severity: rules judged, those that hold, and those that do not."""
+    frame = result.frame()
+    frame["holds"] = frame["passed"] == "yes"
+    counted = frame.groupby("severity", as_index=False).agg(rules=("rule", "size"), hold=("holds", "sum"))
+    return counted.assign(fail=counted["rules"] - counted["hold"])
+
+
+def _measure(name: str, value: float | None) -> str:
+    if value is None or pd.isna(value):
+        return "not judged"
+    if name.endswith(("_share", "_drop")):
+        return f"{100 * value:.2f} %"
+    return f"{value:,.1f} h" if name.startswith("hours_") else f"{value:,.0f}"
 
 
 def accepted_observations(result: GateResult, rules: Iterable[str]) -> dict[str, float]:

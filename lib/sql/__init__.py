@@ -25,7 +25,7 @@ def statements(folder: str) -> list[str]:
 
 
 def identifier(name: str) -> str:
-    """A checked name, quoted for SQL. Names come from the config, where they are held to letters, digits, underscores."""
+    """A checked name, quoted for SQL. The config holds names to letters, digits, underscores."""
     if not name.replace("_", "a").isalnum() or not name.isascii():
         raise ValueError("not a plain SQL identifier")
     return f'"{name}"'

@@ -1,0 +1,120 @@
+"""How every figure looks and is told: style, title, subtitle, alternative text. No global state, no pyplot.
+
+Colours are Okabe and Ito's, which colour-blind people tell apart; hatches and line styles say the same in grey.
+"""
+
+from __future__ import annotations
+
+import io
+import textwrap
+import warnings
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec
+
+import matplotlib as mpl
+from IPython.display import display
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+BLUE, VERMILLION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#8C8C8C"
+
+WIDTH = 9.0
+"""Inches: the width of a report page."""
+DPI = 110
+STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "text.parse_math": False,  # a code with two dollar signs is a code, not a formula
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#555555",
+    "axes.labelcolor": "#333333",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E2E2E2",
+    "grid.linewidth": 0.7,
+    "xtick.color": "#333333",
+    "ytick.color": "#333333",
+    "hatch.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "figure.facecolor": "white",
+    "svg.hashsalt": "patient-visits",
+}
+_TITLE_INCHES, _SUBTITLE_INCHES, _EDGE_INCHES = 0.25, 0.19, 0.12
+
+Plot = ParamSpec("Plot")
+
+
+def styled(plot: Callable[Plot, Figure]) -> Callable[Plot, Figure]:
+    """Draw in the house style, whatever the caller's own settings are, and leave those alone."""
+
+    @wraps(plot)
+    def drawn(*args: Plot.args, **kwargs: Plot.kwargs) -> Figure:
+        with mpl.rc_context({**mpl.rcParamsDefault, **STYLE}):
+            return plot(*args, **kwargs)
+
+    return drawn
+
+
+def canvas(height: float = 3.6, grid: str = "y") -> tuple[Figure, Axes]:
+    """An empty figure of the report's width, `height` inches high, with grid lines across one axis."""
+    figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
+    axes = figure.add_subplot()
+    axes.grid(visible=False)
+    axes.grid(visible=True, axis="y" if grid == "y" else "x")
+    axes.tick_params(length=0 if grid == "x" else 3)
+    return figure, axes
+
+
+def tell(figure: Figure, title: str, subtitle: str, kind: str = "Chart", legend: bool = False) -> Figure:
+    """Give the figure its finding, what it is drawn from, a legend under it, and the alternative text of all that."""
+    titles, subtitles = textwrap.wrap(title, 86) or [""], textwrap.wrap(subtitle, 124) or [""]
+    inches = float(figure.get_figheight()) + _TITLE_INCHES * (len(titles) - 1) + _SUBTITLE_INCHES * (len(subtitles) - 1)
+    figure.set_figheight(inches)
+    top = inches - _EDGE_INCHES
+    left = _EDGE_INCHES / WIDTH
+    figure.text(left, top / inches, "\n".join(titles), fontsize=11.5, fontweight="bold", va="top", linespacing=1.25)
+    top -= _TITLE_INCHES * len(titles)
+    figure.text(left, top / inches, "\n".join(subtitles), fontsize=9, color="#444444", va="top", linespacing=1.3)
+    top -= _SUBTITLE_INCHES * len(subtitles) + _EDGE_INCHES
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.set(rect=(0, 0, 1, top / inches))  # type: ignore[call-arg]
+    if legend:
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower left", ncols=4)
+    figure.set_label(f"{kind}: {title}. {subtitle}".replace("..", "."))
+    return figure
+
+
+@styled
+def nothing_to_draw(question: str, why: str = "no data in this run") -> Figure:
+    """A small figure that says why there is no plot."""
+    figure, axes = canvas(1.5)
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, why, ha="center", va="center", fontsize=11, color="#444444", transform=axes.transAxes)
+    return tell(figure, question, "", f"Empty chart ({why})")
+
+
+def describe(figure: Figure) -> str:
+    """The figure's alternative text."""
+    return str(figure.get_label())
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as PNG; the same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    with mpl.rc_context({**mpl.rcParamsDefault, **STYLE}), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a letter that the font lacks is drawn as a box
+        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def show(figure: Figure) -> None:
+    """Display the figure in a notebook as PNG, with its alternative text, and let it go."""
+    alt = describe(figure)
+    display({"image/png": png(figure), "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}})
+    figure.clear()

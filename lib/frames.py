@@ -1,0 +1,177 @@
+"""A run's tables as pandas frames with Arrow types, for a data scientist: one call away, identifiers masked.
+
+`reveal=True` shows them as they are, in a kernel that a person drives and nowhere else. Masked are ids, what is carried
+along as text, and of a refused row all its original texts: nobody has judged what stands in them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lib import confidential
+from lib.clock import parse_instant
+from lib.config import CANONICAL
+from lib.disclosure import IDENTIFIERS, mask_frame, merge_small_periods, shown_cost
+from lib.errors import UsageError
+from lib.run import Run
+from lib.sql import statement
+from lib.warehouse import fact_columns, plain_errors, read_warehouse
+
+HASHES = ("row_hash", "identity")
+"""Made of the values: whoever guesses the values can prove the guess."""
+
+FETCH_ROWS = 50_000
+_FACT_TYPES = {
+    "visit_date": pa.date32(),
+    "visit_cost": pa.decimal128(18, 2),
+    "last_updated": pa.timestamp("us", tz="UTC"),
+    "delivery_seq": pa.int64(),
+    "source_line": pa.int64(),
+}
+_DAILY_TYPES = {
+    "visit_date": pa.date32(),
+    "visit_count": pa.int64(),
+    "patient_count": pa.int64(),
+    "total_visit_cost": pa.decimal128(18, 2),
+    "avg_visit_cost": pa.decimal128(18, 2),
+    "missing_cost_count": pa.int64(),
+}
+
+
+def visits(run: Run, reveal: bool = False) -> pd.DataFrame:
+    """The run's staged visits. Grain: one row per visit_id of the batch. Raises UsageError before 02."""
+    frame = _parquet(run, "visits.parquet")
+    return _shown(frame, (*IDENTIFIERS, *HASHES, *run.settings.carry), reveal)
+
+
+def rejected(run: Run, reveal: bool = False) -> pd.DataFrame:
+    """The rows that the run refused, with all reasons and, when revealed, their original text.
+
+    Grain: one row per (delivery_seq, source_line). Raises UsageError before 02.
+    """
+    frame = _parquet(run, "rejected.parquet")
+    return _shown(frame, (*CANONICAL, "malformed", "visit_key", *HASHES), reveal)
+
+
+def facts(run: Run, reveal: bool = False) -> pd.DataFrame:
+    """fact_visits as it stands now, of all sources. Grain: one row per (source, visit_id)."""
+    with_costs = {"visit_cost": "visit_cost_cents"}
+    frame = _table(run, "fact_visits", _FACT_TYPES, with_costs)
+    text = [name for name in frame.columns if name not in (*_FACT_TYPES, "source", "diagnosis_code")]
+    return _shown(frame, text, reveal)
+
+
+def daily(run: Run) -> pd.DataFrame:
+    """daily_visit_metrics as it stands now. Grain: one row per visit_date. Costs in currency units, exact."""
+    costs = {name: f"{name}_cents" for name in ("total_visit_cost", "avg_visit_cost")}
+    return _table(run, "daily_visit_metrics", _DAILY_TYPES, costs)
+
+
+def staged_schema(run: Run, name: str) -> pd.DataFrame:
+    """What a staged Parquet file is made of, from its own statistics: no value is read.
+
+    Grain: one row per column: its name, Arrow type, rows and nulls.
+    """
+    metadata = pq.read_metadata(_staged_file(run, name))
+    groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
+    schema = metadata.schema.to_arrow_schema()
+    places = {metadata.schema.column(place).path.split(".")[0]: place for place in range(len(metadata.schema))}
+    nulls = [sum(group.column(places[field.name]).statistics.null_count for group in groups) for field in schema]
+    return pd.DataFrame(
+        {
+            "column": schema.names,
+            "type": [str(field.type) for field in schema],
+            "rows": metadata.num_rows,
+            "nulls": nulls,
+        }
+    )
+
+
+def example_query() -> str:
+    """The example of the README, as one would type it."""
+    return statement("examples/visits_by_week").strip()
+
+
+def example_result(run: Run, weeks: int = 12) -> pd.DataFrame:
+    """What the example query gives, safe to show. Grain: one row per week (wider where small), the latest `weeks`."""
+    minimum = run.settings.min_group_size
+    connection = read_warehouse(run.layout)
+    try:
+        with plain_errors(run.layout.warehouse):
+            rows = pd.DataFrame([dict(row) for row in connection.execute(example_query())])
+    finally:
+        connection.close()
+    if rows.empty:
+        return pd.DataFrame(columns=["period", "visits", "visits_with_cost", "cost"])
+    rows["cents"] = (rows.pop("cost") * 100).round().astype("int64")
+    merged = merge_small_periods(rows, minimum, ["visits", "visits_with_cost"], day="monday", grain="week")
+    pairs = zip(merged["cents"], merged["visits_with_cost"], strict=True)
+    merged["cost"] = pd.Series([shown_cost(cents, known, minimum) for cents, known in pairs], dtype="Int64")
+    return merged[["period", "visits", "visits_with_cost", "cost"]].tail(weeks).reset_index(drop=True)
+
+
+def _shown(frame: pd.DataFrame, hidden: Any, reveal: bool) -> pd.DataFrame:
+    if not reveal:
+        return mask_frame(frame, hidden)
+    if not confidential.is_interactive():
+        raise UsageError(
+            "reveal: identifiers are shown only in a notebook that you step through yourself; leave it out."
+        )
+    return frame
+
+
+def _staged_file(run: Run, name: str) -> Path:
+    path = run.staging / name
+    if not path.exists():
+        raise UsageError(f"run {run.run_id} has staged nothing yet; run 02_stage first.")
+    return path
+
+
+def _parquet(run: Run, name: str) -> pd.DataFrame:
+    frame: pd.DataFrame = pq.read_table(_staged_file(run, name)).to_pandas(types_mapper=pd.ArrowDtype)
+    return frame
+
+
+def _table(run: Run, name: str, types: dict[str, pa.DataType], costs: dict[str, str]) -> pd.DataFrame:
+    """A warehouse table in Arrow types, costs made from their cents: the table's own REAL is for reading by eye."""
+    connection = read_warehouse(run.layout)
+    try:
+        with plain_errors(run.layout.warehouse):
+            names = fact_columns(connection) if name == "fact_visits" else [*types]
+            names = [each for each in names if each not in costs.values()]
+            if name == "fact_visits":
+                names.insert(names.index("visit_date") + 1, "visit_cost")
+            chosen = ", ".join(f'"{costs.get(each, each)}"' for each in names)
+            rows = connection.execute(f"SELECT {chosen} FROM {name}")
+            schema = pa.schema([(each, types.get(each, pa.string())) for each in names])
+            table = pa.Table.from_batches(_batches(rows, schema, set(costs)), schema)
+    finally:
+        connection.close()
+    frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
+    return frame
+
+
+def _batches(rows: sqlite3.Cursor, schema: pa.Schema, costs: set[str]) -> Iterator[pa.RecordBatch]:
+    while chunk := rows.fetchmany(FETCH_ROWS):
+        columns = zip(*(tuple(row) for row in chunk), strict=True)
+        yield pa.record_batch(
+            [_column(cells, field, costs) for cells, field in zip(columns, schema, strict=True)], schema=schema
+        )
+
+
+def _column(cells: tuple[Any, ...], field: pa.Field, costs: set[str]) -> pa.Array:
+    if field.name in costs:
+        return pa.array([None if each is None else Decimal(each).scaleb(-2) for each in cells], field.type)
+    if pa.types.is_date(field.type):
+        return pa.array(cells, pa.string()).cast(field.type)
+    if pa.types.is_timestamp(field.type):
+        return pa.array([each and parse_instant(each) for each in cells], field.type)
+    return pa.array(cells, field.type)

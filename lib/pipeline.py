@@ -1,0 +1,191 @@
+"""The pipeline: five notebooks in order under one lock, an outcome decided here, a record closed whatever happens."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn, Protocol
+
+from lib.confidential import log_exception
+from lib.config import ROOT, Settings, resolve
+from lib.errors import BY_NAME, PipelineError, StoredDataChanged, TemporaryFailure
+from lib.execute import Execution, Failure, execute_notebook
+from lib.layout import Layout
+from lib.lock import hold_warehouse
+from lib.manifest import Manifest
+from lib.record import NOTEBOOKS, Outcome, close_record, open_to_readers, repair_records
+from lib.report import write_report
+from lib.run import Options, Run
+from lib.state import write_state_copy
+from lib.warehouse import copy_aside, open_warehouse, plain_errors
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: ended like Ctrl-C, told apart by the exit code."""
+
+
+class Progress(Protocol):
+    """Who is told how a run goes: lib/terminal.py on a terminal or plain lines, tests with their own."""
+
+    def began(self, run: Run) -> None: ...
+    def repaired(self, run_ids: list[str]) -> None: ...
+    def notebook(self, name: str) -> None: ...
+    def cell(self, name: str, done: int, total: int) -> None: ...
+    def notebook_ended(self, execution: Execution) -> None: ...
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended: exit code, outcome, one line when something failed, and the manifest as closed."""
+
+    exit_code: int
+    outcome: Outcome
+    message: str | None
+    manifest: dict[str, Any]
+    record: Path
+
+
+def run_pipeline(
+    settings: Settings,
+    *,
+    config_file: str,
+    data_dir: Path,
+    as_of: str | None,
+    options: Options,
+    progress: Progress,
+) -> Ended:
+    """One run, from the source to the closed record. Raises PipelineError for what stops it before it begins."""
+    layout = Layout.at(resolve(data_dir), settings.warehouse)
+    layout.create()
+    with hold_warehouse(layout.lock_file, "run_pipeline.py run"), _signals_as_interrupts():
+        _prepare(layout, options, progress)
+        run = Run.begin(settings, data_dir=data_dir, as_of=as_of, options=options)
+        progress.began(run)
+        executions: list[Execution] = []
+        interrupt: KeyboardInterrupt | None = None
+        try:
+            for name in NOTEBOOKS:
+                executions.append(_execute(run, name, config_file, progress))
+                if executions[-1].failure:
+                    break
+        except KeyboardInterrupt as signalled:
+            interrupt = signalled
+        with _signals_ignored():
+            return _close(run, executions, interrupt)
+
+
+def _prepare(layout: Layout, options: Options, progress: Progress) -> None:
+    """Heal what an earlier run left when it died: records, the state's copy, temporary files."""
+    layout.sweep()
+    if options.full_refresh and layout.warehouse.exists() and not layout.warehouse.stat().st_size:
+        copy_aside(layout.warehouse)
+    connection = open_warehouse(layout, rebuild=options.full_refresh)
+    try:
+        with plain_errors(layout.warehouse):
+            repaired = repair_records(layout, connection)
+            write_state_copy(connection, layout)
+    finally:
+        connection.close()
+    if repaired:
+        progress.repaired(repaired)
+
+
+def _execute(run: Run, name: str, config_file: str, progress: Progress) -> Execution:
+    progress.notebook(name)
+    execution = execute_notebook(
+        ROOT / "notebooks" / f"{name}.ipynb",
+        run.record / f"{name}.ipynb",
+        {"config_file": config_file, **run.parameters},
+        run_id=run.run_id,
+        cwd=ROOT,
+        log=run.log,
+        on_cell=lambda done, total: progress.cell(name, done, total),
+    )
+    progress.notebook_ended(execution)
+    return execution
+
+
+def _close(run: Run, executions: list[Execution], interrupt: KeyboardInterrupt | None) -> Ended:
+    """Decide the outcome, make the copies, close the record."""
+    failure = executions[-1].failure if executions and not interrupt else None
+    loaded = _is_loaded(run)
+    outcome, exit_code, message = _decide(loaded, failure, interrupt)
+    try:
+        if loaded:
+            connection = open_warehouse(run.layout)
+            try:
+                write_state_copy(connection, run.layout)
+            finally:
+                connection.close()
+        close_record(run.layout, run.run_id, outcome, exit_code=exit_code, message=message, executions=executions)
+        write_report(run.layout, run.run_id)
+        open_to_readers(run.layout, run.run_id, run.settings.readers_group)
+    except Exception as error:  # the tables are as they are; what is missing is a copy, and the next run makes it
+        log_exception(run.log, error, "closing the record")
+        exit_code, message = exit_code or 8, message or _incomplete(run)
+    manifest = Manifest.read(run.record).content
+    return Ended(exit_code, outcome, message, manifest, run.record)
+
+
+def _decide(
+    loaded: bool, failure: Failure | None, interrupt: KeyboardInterrupt | None
+) -> tuple[Outcome, int, str | None]:
+    if loaded and (failure or interrupt):
+        return "loaded", 8, "the tables are loaded, the report is incomplete; the next run repairs the record."
+    if interrupt:
+        code = 143 if isinstance(interrupt, Terminated) else 130
+        return "interrupted", code, "interrupted: nothing was loaded; run again."
+    if failure:
+        kind = BY_NAME.get(failure.kind, PipelineError)
+        outcomes: dict[int, Outcome] = {3: "refused", 4: "held"}
+        return outcomes.get(kind.exit_code, "failed"), kind.exit_code, failure.message
+    return "loaded", 0, None
+
+
+def _is_loaded(run: Run) -> bool:
+    """Whether the commit took place: the warehouse knows, whatever became of the kernel."""
+    try:
+        connection = open_warehouse(run.layout)
+    except (StoredDataChanged, TemporaryFailure):
+        return False
+    try:
+        return connection.execute("SELECT 1 FROM runs WHERE run_id = ?", [run.run_id]).fetchone() is not None
+    except sqlite3.Error:
+        return False
+    finally:
+        connection.close()
+
+
+def _incomplete(run: Run) -> str:
+    return f"the report is incomplete (details in logs/{run.run_id}.log); the next run repairs the record."
+
+
+@contextmanager
+def _signals_as_interrupts() -> Iterator[None]:
+    """SIGTERM unwinds like Ctrl-C, so that kernels stop and the record is closed."""
+
+    def terminate(number: int, frame: FrameType | None) -> NoReturn:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _signals_ignored() -> Iterator[None]:
+    """While the record is closed: a second Ctrl-C would leave it open."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

@@ -1,0 +1,94 @@
+"""report.html: the five executed notebooks as one page, derived from the record and made again at any time."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+
+import nbformat
+from nbconvert import HTMLExporter
+
+from lib.errors import UsageError
+from lib.files import whole_file
+from lib.layout import Layout
+from lib.manifest import Manifest
+from lib.record import NOTEBOOKS
+
+FILE_NAME = "report.html"
+
+
+def write_report(layout: Layout, run_id: str) -> Path:
+    """Write the page beside its record and return its path. Raises UsageError when the run has no notebook."""
+    record = layout.record(run_id)
+    manifest = Manifest.read(record)
+    pages = [nbformat.read(path, as_version=4) for path in _executed(record)]
+    if not pages:
+        raise UsageError(f"{run_id}: has no executed notebook to report on.")
+    merged = nbformat.v4.new_notebook(metadata=pages[0].metadata)
+    merged.metadata["title"] = f"Patient visits, run {run_id}"
+    merged.cells = [nbformat.v4.new_markdown_cell(_first_screen(manifest))]
+    for page in pages:
+        merged.cells += [_keep_apart(cell, index) for index, cell in enumerate(page.cells)]
+    exporter = HTMLExporter(
+        template_name="lab",
+        sanitize_html=True,
+        exclude_input=True,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        mathjax_url="",
+        require_js_url="",
+    )
+    page, _ = exporter.from_notebook_node(merged)
+    target = record / FILE_NAME
+    with whole_file(target) as stream:
+        stream.write(page.encode())
+    return target
+
+
+def decision_of(manifest: Manifest) -> str:
+    """The word at the top: PASSED, PASSED WITH WARNINGS, PASSED BY OVERRIDE or FAILED."""
+    if manifest.get("outcome") != "loaded":
+        return "FAILED"
+    gate = manifest.get("gate") or {}
+    word: str = gate.get("decision", "PASSED")
+    return word
+
+
+def _executed(record: Path) -> list[Path]:
+    return [path for name in NOTEBOOKS if (path := record / f"{name}.ipynb").exists()]
+
+
+def _keep_apart(cell: nbformat.NotebookNode, index: int) -> nbformat.NotebookNode:
+    """Cells of five notebooks in one: their ids must not clash."""
+    cell = nbformat.from_dict(dict(cell))
+    cell["id"] = nbformat.v4.new_markdown_cell().id
+    return cell
+
+
+def _first_screen(manifest: Manifest) -> str:
+    gate = manifest.get("gate") or {}
+    counts = manifest.get("counts") or {}
+    facts = {
+        "run": manifest["run_id"],
+        "source": manifest["source"],
+        "outcome": f"{manifest.get('outcome')} ({manifest.get('message') or 'no failure'})",
+        "as of": manifest["as_of"],
+        "who, where": f"{manifest['actor']} on {manifest['host']}",
+        "code": f"{manifest['git']['commit'] or 'not in git'}{' with changes' if manifest['git']['dirty'] else ''}",
+        "gate": gate.get("summary", "not reached"),
+        "rows": reconciliation_line(counts),
+    }
+    rows = "\n".join(f"| {name} | {html.escape(str(value))} |" for name, value in facts.items())
+    return f"# {decision_of(manifest)}\n\n| | |\n| --- | --- |\n{rows}"
+
+
+def reconciliation_line(counts: dict[str, int]) -> str:
+    """One line that accounts for every record read; 'nothing was read' before staging."""
+    if not counts:
+        return "nothing was read"
+    outside = counts["outside_held"] + counts["outside_missed"] + counts["outside_invalid"]
+    return (
+        f"{counts['rows_read']:,} read = {outside:,} outside the window + {counts['refused']:,} refused"
+        f" + {counts['superseded']:,} superseded + {counts['staged']:,} staged"
+        f" ({counts['inserted']:,} inserted, {counts['updated']:,} updated, {counts['unchanged']:,} unchanged)"
+    )

@@ -1,0 +1,5 @@
+-- Grain: one row: the visits whose lineage names a delivery that is not loaded.
+SELECT COUNT(*) AS visits
+FROM fact_visits AS f
+LEFT JOIN deliveries AS d ON d.source = f.source AND d.sequence = f.delivery_seq AND d.status = 'loaded'
+WHERE d.sequence IS NULL

@@ -1,0 +1,185 @@
+"""A clinic for tests: delivers files, runs the pipeline's stages in this process or by the real command, reads tables.
+
+`Clinic.run` calls what the notebooks call, in their order, without kernels: a run takes a second instead of fifteen. The
+tests that go through notebooks and the command line use `Clinic.command`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import sqlite3
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lib import extract, load, stage, validate
+from lib.config import settings_from
+from lib.errors import PipelineError
+from lib.run import Options, Run
+from lib.state import write_state_copy
+from lib.warehouse import open_warehouse
+
+ROOT = Path(__file__).resolve().parents[2]
+COLUMNS = ("visit_id", "patient_id", "provider_id", "diagnosis_code", "visit_date", "visit_cost", "last_updated")
+
+
+def row(visit_id: str = "V1", **cells: str) -> dict[str, str]:
+    """A good row; name the cells that matter."""
+    good = {
+        "visit_id": visit_id,
+        "patient_id": "P1",
+        "provider_id": "D1",
+        "diagnosis_code": "J06.9",
+        "visit_date": "2025-03-01",
+        "visit_cost": "100.00",
+        "last_updated": "2025-03-01T12:00:00Z",
+    }
+    return {**good, **cells}
+
+
+def csv_text(rows: list[dict[str, str]], columns: tuple[str, ...] = COLUMNS) -> str:
+    """Rows as a CSV text with a header."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+@dataclass
+class RunResult:
+    """How one run ended: exit code as the command would give it, message, and what its manifest says."""
+
+    exit_code: int
+    message: str
+    run: Run | None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        assert self.run is not None
+        return self.run.counts
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        assert self.run is not None
+        return dict(self.run.manifest.get("reasons", {}))
+
+    @property
+    def failed_rules(self) -> set[str]:
+        assert self.run is not None
+        return {rule for each in self.run.manifest.get("marks", []) for rule in each.get("failed_rules", {})}
+
+
+@dataclass
+class Clinic:
+    """One source, one data folder."""
+
+    folder: Path
+    config: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.input.parent.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def input(self) -> Path:
+        return self.folder / "inbox" / "visits.csv"
+
+    @property
+    def data_dir(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def warehouse(self) -> Path:
+        return self.data_dir / "warehouse.db"
+
+    def deliver(self, content: list[dict[str, str]] | str | bytes, name: str = "visits.csv") -> Path:
+        """Write a file into the inbox, whole."""
+        path = self.input.with_name(name)
+        if isinstance(content, list):
+            content = csv_text(content)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    def run(
+        self,
+        as_of: str = "2025-03-02T00:00:00Z",
+        *,
+        source: Path | None = None,
+        lookback_hours: float | None = None,
+        full_refresh: bool = False,
+        accept: tuple[str, ...] = (),
+    ) -> RunResult:
+        """One run by the notebooks' calls in this process."""
+        content = {**self.config}
+        content["source"] = {**content.get("source", {}), "path": str(source or self.input)}
+        if lookback_hours is not None:
+            content["window"] = {"lookback_hours": lookback_hours}
+        options = Options(full_refresh=full_refresh, accept=accept, reason="a test" if accept else None)
+        run: Run | None = None
+        try:
+            settings = settings_from(content, "config.yaml")
+            run = Run.begin(settings, data_dir=self.data_dir, as_of=as_of, options=options)
+            offers = extract.look_at_source(run)
+            extract.take_deliveries(run, offers)
+            extract.choose_run_batch(run, offers)
+            stage.read_batch(run)
+            stage.stage_visits(run)
+            result = validate.judge_batch(run)
+            message = validate.require_gate(run, result)
+            load.load_visits(run)
+        except PipelineError as error:
+            return RunResult(error.exit_code, str(error), run)
+        connection = open_warehouse(run.layout)
+        write_state_copy(connection, run.layout)
+        connection.close()
+        return RunResult(0, message, run)
+
+    def command(self, *words: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+        """The real command on this clinic's config and data folder."""
+        config = self.folder / "config.yaml"
+        content = {**self.config}
+        content["source"] = {"path": str(self.input), **content.get("source", {})}
+        config.write_text(yaml.safe_dump(content))
+        head = [sys.executable, str(ROOT / "run_pipeline.py"), words[0], "--config", str(config)]
+        return subprocess.run(
+            [*head, "--data-dir", str(self.data_dir), *words[1:]],
+            capture_output=True, text=True, timeout=timeout, cwd=self.folder, check=False,
+        )  # fmt: skip
+
+    def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Rows of the warehouse."""
+        connection = sqlite3.connect(f"file:{self.warehouse}?mode=ro", uri=True)
+        try:
+            return connection.execute(sql, values).fetchall()
+        finally:
+            connection.close()
+
+    def facts(self) -> dict[str, tuple[Any, ...]]:
+        """visit_id → (patient, date, cents, stamp, delivery, line)."""
+        rows = self.query(
+            "SELECT visit_id, patient_id, visit_date, visit_cost_cents, last_updated, delivery_seq, source_line"
+            " FROM fact_visits ORDER BY source, visit_id"
+        )
+        return {each[0]: tuple(each[1:]) for each in rows}
+
+    def daily(self) -> dict[str, tuple[Any, ...]]:
+        """visit_date → (visits, patients, total cents, average cents, missing)."""
+        rows = self.query(
+            "SELECT visit_date, visit_count, patient_count, total_visit_cost_cents, avg_visit_cost_cents,"
+            " missing_cost_count FROM daily_visit_metrics ORDER BY visit_date"
+        )
+        return {each[0]: tuple(each[1:]) for each in rows}
+
+    def tables(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Everything that a run may change, for before-and-after."""
+        names = ("fact_visits", "daily_visit_metrics", "quarantine", "quarantine_rows", "metric_changes", "state")
+        return {name: self.query(f"SELECT * FROM {name} ORDER BY 1, 2, 3") for name in names}
+
+    def statuses(self) -> list[str]:
+        """Every delivery's status, in sequence."""
+        return [each[0] for each in self.query("SELECT status FROM deliveries ORDER BY source, sequence")]
