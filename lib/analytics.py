@@ -110,10 +110,11 @@ def cost_per_week(
 def weekday_pattern(
     connection: sqlite3.Connection, minimum: int = MINIMUM, source: str | None = None, weeks: int | None = 53
 ) -> pd.DataFrame:
-    """Grain: one row per weekday, Monday first; `mean_visits` over all such days of the range, empty ones too."""
+    """Grain: one row per weekday, Monday first; `mean_visits` over all its days since the first visit of the range."""
     days = _calendar(_days(connection, source))
     if weeks is not None and len(days):
         days = days[days["day"] > days["day"].max() - pd.Timedelta(weeks=weeks)]
+    days = days[days["visits"].cumsum() > 0]  # a lone old visit must not stretch the range
     counted = pd.DataFrame(
         {"weekday": days["day"].dt.day_of_week.map(dict(enumerate(WEEKDAYS))), "visits": days["visits"], "days": 1}
     )

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec
 
-import matplotlib as mpl
 from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.style import context
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#8C8C8C"
@@ -53,7 +53,7 @@ def styled(plot: Callable[Plot, Figure]) -> Callable[Plot, Figure]:
 
     @wraps(plot)
     def drawn(*args: Plot.args, **kwargs: Plot.kwargs) -> Figure:
-        with mpl.rc_context({**mpl.rcParamsDefault, **STYLE}):
+        with context(["default", STYLE]):
             return plot(*args, **kwargs)
 
     return drawn
@@ -107,7 +107,7 @@ def describe(figure: Figure) -> str:
 def png(figure: Figure) -> bytes:
     """The figure as PNG; the same figure gives the same bytes."""
     buffer = io.BytesIO()
-    with mpl.rc_context({**mpl.rcParamsDefault, **STYLE}), warnings.catch_warnings():
+    with context(["default", STYLE]), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a letter that the font lacks is drawn as a box
         figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()
@@ -116,5 +116,9 @@ def png(figure: Figure) -> bytes:
 def show(figure: Figure) -> None:
     """Display the figure in a notebook as PNG, with its alternative text, and let it go."""
     alt = describe(figure)
-    display({"image/png": png(figure), "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}})
+    display(  # type: ignore[no-untyped-call]
+        {"image/png": png(figure), "text/plain": alt},
+        raw=True,
+        metadata={"image/png": {"alt": alt}},
+    )
     figure.clear()

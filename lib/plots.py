@@ -147,7 +147,7 @@ def plot_restated_days(frame: pd.DataFrame, minimum: int = MINIMUM, most: int = 
 
 def numbers(frame: pd.DataFrame, name: str) -> Numbers:
     """A column as floats, null as NaN."""
-    return frame[name].astype("Float64").to_numpy(dtype="float64", na_value=np.nan)
+    return np.array(frame[name].astype("Float64").to_numpy(dtype="float64", na_value=np.nan), dtype=np.float64)
 
 
 def percent(share: float) -> str:
@@ -201,8 +201,9 @@ def _plot_periods(frame: pd.DataFrame, value: str, unit_of_value: str, unit: str
     unfit = _unfit(frame, counts, minimum, f"{what} per {unit}")
     if unfit:
         return unfit
-    drawn = frame[frame["start"].notna()].reset_index(drop=True)
-    if not (numbers(drawn, "visits") > 0).any():
+    drawn = frame[frame["start"].notna()]
+    drawn = drawn[drawn["visits"].cumsum() > 0].reset_index(drop=True)
+    if drawn.empty:
         return nothing_to_draw(f"{what} per {unit}", "too few visits for a place in time")
     starts, ends = pd.to_datetime(drawn["start"].tolist()), pd.to_datetime(drawn["end"].tolist())
     days = ((ends - starts).days + 1).to_numpy(dtype="float64")
@@ -212,7 +213,7 @@ def _plot_periods(frame: pd.DataFrame, value: str, unit_of_value: str, unit: str
     heights = np.where(plain, 1.0, per_unit / days) * np.nan_to_num(numbers(drawn, value))
     widths = np.where(plain, per_unit, days) * 0.88
     figure, axes = canvas()
-    looks = (
+    looks: tuple[tuple[Any, str, dict[str, Any]], ...] = (
         (plain & ~running, f"{unit}", {"color": BLUE}),
         (running, f"{unit} not over yet", {"facecolor": "white", "edgecolor": BLUE, "hatch": "...."}),
         (
@@ -227,9 +228,9 @@ def _plot_periods(frame: pd.DataFrame, value: str, unit_of_value: str, unit: str
     name, told = ("average_4_weeks", "4-week average") if unit == "week" else ("average_7_days", "7-day average")
     average = pd.Series(numbers(drawn, name), index=ends).dropna()
     axes.plot(average.index, average.to_numpy(), color=VERMILLION, linewidth=2, label=f"{told}, up to each day")
-    locator = AutoDateLocator(minticks=4, maxticks=10)
+    locator = AutoDateLocator(minticks=4, maxticks=10)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
     axes.yaxis.set_major_formatter(FuncFormatter(_thousands))
     axes.set(xlabel="visit date", ylabel=f"{unit_of_value} per {unit}")
     axes.set_ylim(bottom=0)

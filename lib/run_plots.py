@@ -4,6 +4,7 @@ a run's own row counts may be shown, whatever their size."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -51,7 +52,7 @@ def plot_reconciliation(counts: Mapping[str, int]) -> Figure:
     names, starts, widths, colours, hatches = zip(*steps, strict=True)
     figure, axes = canvas(4.1, grid="x")
     labels = [f"{width:,} ({percent(width / read)})" for width in widths]
-    bars = horizontal_bars(axes, names, np.array(widths, dtype="float64"), labels, left=np.array(starts))
+    bars = horizontal_bars(axes, names, np.array(widths, dtype=np.float64), labels, left=starts)
     for bar, colour, hatch in zip(bars, colours, hatches, strict=True):
         bar.set(facecolor=colour, hatch=hatch, edgecolor="white")
     axes.set(xlabel="rows")
@@ -137,7 +138,7 @@ def plot_lateness(frame: pd.DataFrame, lookback_hours: float, minimum: int = MIN
     figure, axes = canvas()
     places = np.arange(len(loaded)) + 0.5
     axes.bar(places, loaded, width=0.94, color=BLUE, label="loaded")
-    look = {"facecolor": ORANGE, "edgecolor": "white", "hatch": "xxx"}
+    look: dict[str, Any] = {"facecolor": ORANGE, "edgecolor": "white", "hatch": "xxx"}
     axes.bar(places, missed, bottom=loaded, width=0.94, label="missed: older than the window", **look)
     label_edges(axes, [_hours(edge) for edge in edges])
     if edges[0] <= lookback_hours <= edges[-1]:
@@ -169,7 +170,7 @@ def plot_rows_by_delivery(frame: pd.DataFrame, most: int = 20) -> Figure:
     drawn = rows.tail(most)
     fates = {**FATES, "staged": ("staged", BLUE, "")}
     figure, axes = canvas(1.75 + 0.27 * len(drawn), grid="x")
-    left, places = np.zeros(len(drawn)), np.arange(len(drawn))
+    left, places = np.zeros(len(drawn)), np.arange(len(drawn), dtype="float64")
     for name in ("staged", *FATES):
         label, colour, hatch = fates[name]
         widths = numbers(drawn, name)
@@ -178,8 +179,8 @@ def plot_rows_by_delivery(frame: pd.DataFrame, most: int = 20) -> Figure:
                 places, widths, left=left, height=0.7, facecolor=colour, edgecolor="white", hatch=hatch, label=label
             )
         left += widths
-    for place, total in zip(places, numbers(drawn, "rows_read"), strict=True):
-        axes.text(left[place], place, f"  {total:,.0f}", va="center", fontsize=8.5)
+    for place, (end, total) in enumerate(zip(left, numbers(drawn, "rows_read"), strict=True)):
+        axes.text(end, place, f"  {total:,.0f}", va="center", fontsize=8.5)
     axes.set_yticks(places, [shortened(name) for name in drawn["scope"]])
     axes.invert_yaxis()
     axes.margins(x=0.1)
@@ -207,13 +208,14 @@ def plot_values_missing(frame: pd.DataFrame) -> Figure:
     title = "Every column has a value in every row"
     if gaps:
         most = int(shares.argmax())
-        title = f"{names[most]} is missing most often: {percent(shares[most])} of rows; {len(names) - gaps} of {len(names)} columns are complete"
+        title = f"{names[most]} is missing most often: {percent(shares[most])} of rows; "
+        title += f"{len(names) - gaps} of {len(names)} columns are complete"
     return tell(figure, title, f"n = {numbers(frame, 'rows').max():,.0f} rows", "Bar chart")
 
 
-def _used(row: Mapping[str, object]) -> float:
+def _used(row: Mapping[Any, Any]) -> float:
     """How much of its limit a rule used: 1 is the limit. A lower limit of a share is seen as what is lacking."""
-    observed, threshold = float(str(row["observed"])), float(str(row["threshold"]))
+    observed, threshold = float(row["observed"]), float(row["threshold"])
     if row.get("comparison") == ">=" and 0 < threshold < 1:
         observed, threshold = 1 - observed, 1 - threshold
     elif row.get("comparison") == ">=":
@@ -225,9 +227,9 @@ def _used(row: Mapping[str, object]) -> float:
     return max(observed / threshold, 0.0)
 
 
-def _observed(row: Mapping[str, object]) -> str:
+def _observed(row: Mapping[Any, Any]) -> str:
     """`3.1 % of 5 %` for shares; counts and hours as they are."""
-    observed, threshold = float(str(row["observed"])), float(str(row["threshold"]))
+    observed, threshold = float(row["observed"]), float(row["threshold"])
     if row.get("unit") == "share" or (0 < threshold < 1):
         text = f"{percent(observed)}, limit {percent(threshold)}"
     else:
