@@ -84,6 +84,10 @@ def test_wrong_delimiter(mark: str, called: str, configured: str) -> None:
     assert "visit_id" not in message
 
 
+def test_quoted_delimiter_is_no_wrong_delimiter() -> None:
+    assert "none of the 7 expected columns" in refusal(["canary, 1"])
+
+
 def test_wrong_delimiter_and_no_header_shows_nothing() -> None:
     assert "canary" not in refusal(["00123;P-canary;2025-12-05"])
 

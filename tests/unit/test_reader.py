@@ -176,6 +176,7 @@ def test_declared_encoding(encoding: str, chunk: int, tmp_path: Path) -> None:
         ("UTF-16 after blank lines", "utf-8", b"\n", "\n".encode("utf-16-le")[1:] + HEADER.encode("utf-16-le")),
         ("UTF-16 read as latin-1", "latin-1", b"\xff\xfev", HEADER.encode("utf-16-le")[1:]),
         ("half a pair in UTF-16", "utf-16", HEADER.encode("utf-16"), b"\x00\xdcx\x00"),
+        ("NUL in a UTF-16 header", "utf-16", "\u0100".encode("utf-16"), f"\0,{HEADER}".encode("utf-16-le")),
         ("undefined in cp1252", "cp1252", HEADER.encode() + b"\xe9", b"\x81"),
         ("shift_jis", "shift_jis", f"{HEADER}語".encode("shift_jis"), b"\x83\x01,p\n"),
     ],
