@@ -96,6 +96,7 @@ def _commit(connection: sqlite3.Connection, load: Load) -> LoadResult:
         "carried_updates": "".join(f",\n    {name} = excluded.{name}" for name in names),
     }
     refresh = load.batch_kind == "refresh"
+    is_full = load.settings.source.deliveries == "full"
     values = {
         "source": load.settings.source.name,
         "refresh": int(refresh),
@@ -127,7 +128,7 @@ def _commit(connection: sqlite3.Connection, load: Load) -> LoadResult:
                 run_id=load.run_id,
                 header=load.headers[each.delivery.sequence],
                 rows_read=load.rows_read[each.delivery.sequence],
-                comparable=int(load.watermark_before is not None and not refresh),
+                comparable=int(not refresh and (load.watermark_before is not None or is_full)),
                 failed_rules={},
             )
     touched, restated = connection.execute(

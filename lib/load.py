@@ -12,6 +12,7 @@ from lib.commit import Load, LoadResult, commit_load
 from lib.deliveries import Standing, standings
 from lib.errors import StoredDataChanged, UsageError
 from lib.extract import run_batch
+from lib.files import TEMPORARY_PREFIX
 from lib.lock import HELD_BY_PARENT, hold_warehouse
 from lib.provenance import actor
 from lib.run import Run
@@ -64,7 +65,9 @@ def load_visits(run: Run) -> LoadResult:
     if os.environ.get(HELD_BY_PARENT) == run.run_id:
         return _commit(run)
     with hold_warehouse(run.layout.lock_file, f"run {run.run_id} (04_load by hand)"):
-        return _commit(run)
+        result = _commit(run)
+    run.end("loaded")
+    return result
 
 
 def _commit(run: Run) -> LoadResult:
@@ -91,7 +94,7 @@ def _commit(run: Run) -> LoadResult:
                 version=run.manifest["version"],
                 actor=actor(),
             )
-            result = commit_load(connection, load, run.staging / "scratch.db")
+            result = commit_load(connection, load, run.staging / f"{TEMPORARY_PREFIX}scratch.db")
     finally:
         connection.close()
     run.manifest.record(

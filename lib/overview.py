@@ -37,9 +37,7 @@ def print_status(layout: Layout, max_age: str | None) -> None:
     try:
         with plain_errors(layout.warehouse):
             states = connection.execute("SELECT * FROM state ORDER BY source").fetchall()
-            last = connection.execute(
-                "SELECT run_id, committed FROM runs WHERE outcome = 'loaded' ORDER BY run_id"
-            ).fetchall()
+            last = connection.execute("SELECT run_id, committed FROM runs ORDER BY run_id").fetchall()
             facts = dict(connection.execute("SELECT source, count(*) FROM fact_visits GROUP BY source").fetchall())
             days = connection.execute("SELECT count(*) FROM daily_visit_metrics").fetchone()[0]
             waiting = connection.execute(

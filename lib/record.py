@@ -72,8 +72,7 @@ def repair_records(layout: Layout, connection: sqlite3.Connection) -> list[str]:
             continue
         if manifest.get("ended"):
             continue
-        row = connection.execute("SELECT outcome FROM runs WHERE run_id = ?", [run_id]).fetchone()
-        loaded = row is not None and row["outcome"] == "loaded"
+        loaded = connection.execute("SELECT 1 FROM runs WHERE run_id = ?", [run_id]).fetchone() is not None
         close_record(layout, run_id, "loaded" if loaded else "killed", exit_code=None, recovered=True)
         repaired.append(run_id)
     return repaired

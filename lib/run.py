@@ -20,7 +20,9 @@ from lib.config import ROOT, Settings, load_settings, resolve, settings_from
 from lib.deliveries import restore_marks, sync_ledger
 from lib.errors import UsageError
 from lib.layout import RUN_ID_WIDTH, Layout
+from lib.lock import HELD_BY_PARENT
 from lib.manifest import Manifest
+from lib.record import Outcome, close_record
 from lib.state import State, check_facts_present, read_state
 from lib.warehouse import copy_aside, open_warehouse, plain_errors
 from lib.window import Window
@@ -245,6 +247,11 @@ class Run:
             "watermark": short_instant(watermark) if watermark else None,
             "lookback_hours": self.window.lookback_hours,
         }
+
+    def end(self, outcome: Outcome, message: str | None = None) -> None:
+        """Close the record of a run that was stepped by hand. Under run_pipeline.py the outer process closes it."""
+        if os.environ.get(HELD_BY_PARENT) != self.run_id:
+            close_record(self.layout, self.run_id, outcome, exit_code=None, message=message)
 
     def _refuse_other_parameters(self, as_of: str | None, watermark: str | None, lookback_hours: float | None) -> None:
         begun = self.window

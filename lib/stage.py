@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import statistics
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from lib.config import CANONICAL, REQUIRED
 from lib.deliveries import Batch, Delivery, Standing, mark, standings
 from lib.errors import DeliveryRefused
 from lib.extract import run_batch
-from lib.files import sha256_of_file
+from lib.files import TEMPORARY_PREFIX, sha256_of_file
 from lib.lookups import find_current_versions, find_known_identities
 from lib.raw import check_snapshot
 from lib.reader import Reading, read_delivery
@@ -42,8 +43,7 @@ def read_batch(run: Run) -> dict[int, Reading]:
     they are marked refused, the others stay as they were.
     """
     batch = run_batch(run)
-    folder = run.staging / "text"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    _text_file(run, 0).parent.mkdir(mode=0o700, exist_ok=True)
     readings: dict[int, Reading] = {}
     refusals: list[tuple[Delivery, DeliveryRefused]] = []
     for each in (*batch.deliveries, *batch.context):
@@ -87,7 +87,7 @@ def stage_visits(run: Run) -> pd.DataFrame:
                 run.settings,
                 run.window,
                 current_versions=lambda keys: find_current_versions(
-                    connection, run.settings, keys, run.staging / "wanted.db"
+                    connection, run.settings, keys, run.staging / f"{TEMPORARY_PREFIX}wanted.db"
                 ),
                 known_identities=lambda identities: find_known_identities(connection, identities),
                 newest_known=state.watermark,
@@ -108,8 +108,7 @@ def stage_visits(run: Run) -> pd.DataFrame:
         missed_needs_hours=total["missed_needs_hours"],
         staged={path.name: sha256_of_file(path) for path in (staged.visits, staged.rejected, staged.profile)},
     )
-    for path in texts.values():  # the text is in the snapshots; nothing further reads these
-        path.unlink(missing_ok=True)
+    shutil.rmtree(_text_file(run, 0).parent)  # the text is in the snapshots; nothing further reads it here
     return read_profile(run)
 
 
@@ -212,7 +211,7 @@ def deliveries_add_up(profile: pd.DataFrame) -> bool:
 
 
 def _text_file(run: Run, sequence: int) -> Path:
-    return run.staging / "text" / f"{sequence:06d}.parquet"
+    return run.staging / f"{TEMPORARY_PREFIX}text" / f"{sequence:06d}.parquet"
 
 
 def _mark_refused(run: Run, refusals: list[tuple[Delivery, DeliveryRefused]]) -> None:
@@ -224,6 +223,7 @@ def _mark_refused(run: Run, refusals: list[tuple[Delivery, DeliveryRefused]]) ->
     finally:
         connection.close()
     run.manifest.record(marks=[{"sequence": each.sequence, "status": "refused"} for each, _ in refusals])
+    run.end("refused", str(refusals[0][1]))
 
 
 def _complete_profile(run: Run, batch: Batch, staged: Staged, all_standings: list[Standing]) -> list[dict[str, Any]]:

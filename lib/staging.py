@@ -20,8 +20,11 @@ from lib.clock import parse_instant
 from lib.config import CANONICAL, TEXT_COLUMNS, Settings
 from lib.deliveries import Batch
 from lib.engine import open_engine
+from lib.files import TEMPORARY_PREFIX
 from lib.sql import identifier, literal, statement
 from lib.window import Window
+
+SPILL = f"{TEMPORARY_PREFIX}spill"
 
 LATENESS_BINS = [0, 1, 3, 6, 12, 24, 48, 72, 96, 120, 168, 336, 720]
 """Hours; the last bin is open."""
@@ -55,7 +58,7 @@ def stage_batch(
     folder: Path,
 ) -> Staged:
     """Stage the batch whose text Parquet files are `texts` (by delivery sequence) into `folder`."""
-    with open_engine(settings.engine, folder / "spill") as engine:
+    with open_engine(settings.engine, folder / SPILL) as engine:
         register_batch(engine, batch, texts, settings, newest_known)
         engine.execute(judge_statement(settings, window))
         _fetch_current(engine, settings, current_versions)
@@ -212,7 +215,7 @@ def _lateness_query(window: Window) -> str:
 
 
 def _write_parquet(engine: duckdb.DuckDBPyConnection, query: str, path: Path) -> None:
-    temporary = path.with_name(f".tmp-{path.name}")
+    temporary = path.with_name(TEMPORARY_PREFIX + path.name)
     engine.execute(f"COPY ({query}) TO {literal(str(temporary))} (FORMAT parquet, COMPRESSION zstd)")
     temporary.replace(path)
 

@@ -19,7 +19,7 @@ from lib.layout import Layout
 from lib.raw import check_snapshot
 from lib.reader import read_delivery
 from lib.sql import statement
-from lib.staging import judge_statement, register_batch, row_hash
+from lib.staging import SPILL, judge_statement, register_batch, row_hash
 from lib.terminal import consoles
 from lib.warehouse import plain_errors, read_warehouse
 from lib.window import Window
@@ -96,7 +96,7 @@ def _find_rows(
     if not texts:
         return []
     batch = Batch("refresh", tuple(each.delivery for each in known if each.delivery.sequence in texts))
-    with open_engine(settings.engine, scratch / "spill") as engine:
+    with open_engine(settings.engine, scratch / SPILL) as engine:
         register_batch(engine, batch, texts, settings, None)
         engine.execute(judge_statement(settings, Window(None, 0)))
         query = statement("duckdb/trace", row_hash=row_hash(settings))

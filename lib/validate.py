@@ -18,6 +18,7 @@ from lib.judged import judged_profile
 from lib.run import Run
 from lib.sql import literal
 from lib.stage import read_profile
+from lib.staging import SPILL
 from lib.warehouse import open_warehouse, plain_errors, transaction
 
 REPORT = "dq_report.json"
@@ -57,7 +58,7 @@ def staged_frame(run: Run) -> tuple[pd.DataFrame, bool]:
     path, limit = run.staging / "visits.parquet", run.settings.gate.max_native_rows
     if pq.read_metadata(path).num_rows <= limit:
         return pq.read_table(path).to_pandas(types_mapper=pd.ArrowDtype), False
-    with open_engine(run.settings.engine, run.staging / "spill") as engine:
+    with open_engine(run.settings.engine, run.staging / SPILL) as engine:
         query = f"SELECT * FROM read_parquet({literal(str(path))}) ORDER BY row_hash LIMIT {limit}"
         table = engine.sql(query).to_arrow_table()
     return table.to_pandas(types_mapper=pd.ArrowDtype), True
@@ -85,7 +86,9 @@ def require_gate(run: Run, result: GateResult) -> str:
     finally:
         connection.close()
     run.manifest.record(marks=marks)
-    raise GateFailed(f"{result.summary} Nothing was loaded; {_what_next(held, rules)}")
+    message = f"{result.summary} Nothing was loaded; {_what_next(held, rules)}"
+    run.end("held", message)
+    raise GateFailed(message)
 
 
 def judged_frame(run: Run) -> pd.DataFrame:
