@@ -114,7 +114,7 @@ def _commit(connection: sqlite3.Connection, load: Load) -> LoadResult:
     for step in STEPS:
         done = connection.execute(statement(f"sqlite/load/{step}", **pieces), values)
         if step == "05_merge_facts":
-            expected = load.counts["staged"] - (0 if refresh else load.counts["unchanged"])
+            expected = load.counts["staged" if refresh else "written"]
             if done.rowcount != expected:
                 raise StoredDataChanged(
                     f"the merge wrote {done.rowcount} rows where staging settled {expected}; nothing was loaded."
@@ -144,7 +144,9 @@ def _write_scratch(load: Load, scratch: Path) -> None:
         "SELECT visit_id, patient_id, provider_id, diagnosis_code, strftime(visit_date, '%Y-%m-%d') AS visit_date,"
         " CAST(visit_cost * 100 AS BIGINT) AS visit_cost_cents,"
         " strftime(last_updated AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S.%f+00:00') AS last_updated,"
-        f" row_hash, delivery_seq, source_line, action{carried} FROM read_parquet({literal(str(load.visits))})"
+        " row_hash, delivery_seq, source_line, action, CAST(is_written AS INTEGER) AS is_written,"
+        " strftime(latest_stamp AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S.%f+00:00') AS latest_stamp,"
+        f" latest_seq, latest_line, last_seq, last_line{carried} FROM read_parquet({literal(str(load.visits))})"
     )
     rejected = (
         "SELECT identity, visit_key, strftime(stamp, '%Y-%m-%dT%H:%M:%S.%f+00:00') AS stamp,"

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 MINIMUM = 8
@@ -63,10 +65,10 @@ def merge_small_periods(
     """Days (or from `grain` on) as periods of which none is small.
 
     A week with a small day is shown as a week, a month with a small week as a month, and small months together as
-    "other periods"; the earliest week joins those when they are small together, so that the newest stay in sight.
-    Weeks begin on Monday; a month is the four or five weeks whose Thursday lies in it, so every period is made of
-    whole smaller ones. Out: period, grain, start, end (first and last day present, both inclusive; null for other
-    periods), days (rows merged), then the summed columns. If all is small together, the one row is "all periods".
+    "other periods", which the nearest week (or month) joins when they are small together. Weeks begin on Monday; a
+    month is the four or five weeks whose Thursday lies in it, so every period is made of whole smaller ones.
+    Out: period, grain, start, end (first and last day present, both inclusive; null where other periods lie apart),
+    days (rows merged), then the summed columns. If all is small together, the one row is "all periods".
     """
     names, columns = _names(counts), _summable(frame_by_day, [day], counts)
     rows = frame_by_day.assign(days=1)
@@ -82,13 +84,13 @@ def merge_small_periods(
         hidden = wider.isin(wider[key.map(small).astype(bool)])
         levels = levels.mask(hidden & (levels <= level), level + 1)
     while _is_small(rows.loc[levels == 3, names].sum(), minimum):
-        shown = rows[(levels < 3) & (rows[names[0]] > 0)].index
-        if shown.empty:
+        shown = np.flatnonzero((levels < 3) & (rows[names[0]] > 0))
+        if not len(shown):
             levels[:] = 3
             break
-        earliest = min(shown, key=lambda row: (levels[row] == 2, row))
-        joined = keys[2 if levels[earliest] == 2 else 1]
-        levels = levels.mask(joined == joined[earliest], 3)
+        nearest = _nearest(shown, np.flatnonzero(levels == 3))
+        joined = keys[max(int(levels[nearest]), 1)]
+        levels = levels.mask(joined == joined[nearest], 3)
     rows = rows.assign(grain=levels, start=rows[day], end=rows[day])
     rows["key"] = pd.NaT
     for level, key in enumerate(keys):
@@ -99,9 +101,14 @@ def merge_small_periods(
         0, "period", [_period_name(level, key) for level, key in zip(merged["grain"], merged["key"], strict=True)]
     )
     merged["grain"] = merged["grain"].map(dict(enumerate(_GRAINS))).astype("object")
-    merged.loc[merged["grain"] == _GRAINS[3], ["start", "end"]] = pd.NaT
-    if len(rows) and (levels == 3).all():
-        merged[["period", "grain"]] = "all periods"
+    pooled = np.flatnonzero(levels == 3)
+    if len(pooled):
+        others = merged["grain"] == _GRAINS[3]
+        together = pooled[-1] - pooled[0] < len(pooled) and not small_groups(merged, names, minimum).any()
+        merged.loc[others, "period"] = f"{rows[day][pooled[0]]:%Y-%m-%d} to {rows[day][pooled[-1]]:%Y-%m-%d}"
+        if not together:
+            merged.loc[others, ["start", "end"]] = pd.NaT
+            merged.loc[others, "period"] = _GRAINS[3] if len(pooled) < len(rows) else "all periods"
     merged = merged.drop(columns="key").sort_values("start", ignore_index=True)
     return _without_measures(merged, columns, names, minimum)
 
@@ -161,6 +168,14 @@ def mask_frame(frame: pd.DataFrame, columns: Sequence[str] = IDENTIFIERS) -> pd.
 
 def _names(counts: str | Sequence[str]) -> list[str]:
     return [counts] if isinstance(counts, str) else list(counts)
+
+
+def _nearest(candidates: npt.NDArray[np.intp], places: npt.NDArray[np.intp]) -> int:
+    """The candidate that lies nearest to one of the places, both ascending; the earlier of two."""
+    after = np.searchsorted(places, candidates).clip(0, len(places) - 1)
+    before = (after - 1).clip(0)
+    distances = np.minimum(abs(candidates - places[before]), abs(candidates - places[after]))
+    return int(candidates[distances.argmin()])
 
 
 def _period_name(level: int, key: pd.Timestamp) -> str:

@@ -165,6 +165,18 @@ def batch_frame(batch: Batch) -> pd.DataFrame:
     )
 
 
+def window_frame(run: Run) -> pd.DataFrame:
+    """What decides which rows are looked at. Grain: one row per fact, as text."""
+    window = run.window
+    facts = {
+        "as of (the run's clock)": short_instant(run.as_of),
+        "watermark (the latest update loaded)": short_instant(window.watermark) if window.watermark else "none yet",
+        "lookback": f"{window.lookback_hours:g} h",
+        "cutoff (rows before it are outside)": short_instant(window.cutoff) if window.cutoff else "none: every row",
+    }
+    return pd.DataFrame({"fact": list(facts), "is": list(facts.values())})
+
+
 BATCH_WORDS = {
     "new": "what came in since the last load",
     "held": "what was held before and is tried again",

@@ -71,7 +71,7 @@ def canvas(height: float = 3.6, grid: str = "y") -> tuple[Figure, Axes]:
 
 def tell(figure: Figure, title: str, subtitle: str, kind: str = "Chart", legend: bool = False) -> Figure:
     """Give the figure its finding, what it is drawn from, a legend under it, and the alternative text of all that."""
-    titles, subtitles = textwrap.wrap(title, 86) or [""], textwrap.wrap(subtitle, 124) or [""]
+    titles, subtitles = textwrap.wrap(title, 92) or [""], textwrap.wrap(subtitle, 124) or [""]
     inches = float(figure.get_figheight()) + _TITLE_INCHES * (len(titles) - 1) + _SUBTITLE_INCHES * (len(subtitles) - 1)
     figure.set_figheight(inches)
     top = inches - _EDGE_INCHES

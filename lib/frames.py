@@ -95,6 +95,11 @@ def staged_schema(run: Run, name: str) -> pd.DataFrame:
     )
 
 
+def lateness_bins(run: Run) -> pd.DataFrame:
+    """How far behind the watermark the batch's new versions came. Grain: one row per bin of hours, not yet safe to show."""
+    return _parquet(run, "lateness.parquet")
+
+
 def example_query() -> str:
     """The example of the README, as one would type it."""
     return statement("examples/visits_by_week").strip()

@@ -5,7 +5,7 @@ A failing critical rule stops the batch unless a person accepted just that; a fa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -181,22 +181,6 @@ def evaluate_gate(
 def write_dq_report(path: Path, result: GateResult, *, run_id: str, as_of: datetime) -> None:
     """Write dq_report.json: counts and shares only."""
     files.write_json(path, {"run_id": run_id, "as_of": clocks.instant_text(as_of), **result.to_json()})
-
-
-def accepted_values(report: Mapping[str, Any], rules: Iterable[str]) -> dict[str, float]:
-    """What accepting these rules means, from a held batch's dq_report: rule → the worst value observed.
-
-    Raises UsageError for a rule that cannot be accepted or that did not fail there.
-    """
-    accepted = {}
-    for rule in rules:
-        _check_acceptable(rule)
-        failed = [each for each in report["rules"] if each["id"] == rule and not each["passed"]]
-        if not failed:
-            raise UsageError(f"--accept {rule}: this rule did not fail in run {report['run_id']}; leave it out.")
-        values = [each["observed"] for each in failed]
-        accepted[rule] = min(values) if failed[0]["comparison"] == ">=" else max(values)
-    return accepted
 
 
 def _check_acceptable(rule: str) -> None:

@@ -108,7 +108,7 @@ def judged_staged(staged: pd.DataFrame) -> pd.DataFrame:
 def staged_parameters(settings: config.Settings, clock: datetime, staged_rows: int) -> dict[str, Any]:
     """What the suite `staged_rows` leaves open. Bounds are those that staging judged by, so no accepted row fails."""
     rules, gate = settings.rules, settings.gate
-    today = max(clock.astimezone(zone).date() for zone in (UTC, ZoneInfo(settings.source.timezone)))
+    today = clock.astimezone(ZoneInfo(settings.source.timezone)).date()
     last_day = today + timedelta(days=rules.max_future_days)
     return {
         "staged_rows": staged_rows,

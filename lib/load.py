@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 
@@ -165,12 +166,26 @@ def expected_facts(run: Run, before: Tables) -> int:
 
 def differing_days(run: Run) -> int:
     """Days on which the published metrics are not the GROUP BY of the facts; 0 unless something is broken."""
-    return _count(run, "checks/metrics_differ")
+    return _count(run, "sqlite/days_that_differ")
 
 
 def facts_without_delivery(run: Run) -> int:
     """Visits whose lineage names no loaded delivery; 0 unless something is broken."""
     return _count(run, "checks/facts_without_delivery")
+
+
+def loads_frame(run: Run) -> pd.DataFrame:
+    """What each load of the run's source did. Grain: one row per loaded run, oldest first: visits by action."""
+    connection = open_warehouse(run.layout)
+    try:
+        with plain_errors(run.layout.warehouse):
+            rows = connection.execute(
+                "SELECT run_id, counts FROM runs WHERE source = ? AND outcome = 'loaded' ORDER BY run_id", [run.source]
+            ).fetchall()
+    finally:
+        connection.close()
+    counted = [{"run": row["run_id"], **json.loads(row["counts"])} for row in rows]
+    return pd.DataFrame(counted, columns=["run", *ACTIONS])
 
 
 def require_loaded(run: Run) -> str:

@@ -61,8 +61,8 @@ def plot_weekday_pattern(frame: pd.DataFrame, minimum: int = MINIMUM) -> Figure:
     title = "Too few visits to tell the weekdays apart"
     if len(order) > 1:
         most, least = order[-1], order[0]
-        title = f"{names[most]} is the busiest weekday with {means[most]:,.1f} visits on average, "
-        title += f"{names[least]} the quietest with {means[least]:,.1f}"
+        title = f"{names[most]} is the busiest weekday ({means[most]:,.1f} visits on average), "
+        title += f"{names[least]} the quietest ({means[least]:,.1f})"
     subtitle = (
         f"n = {visits.sum():,.0f} visits over {numbers(frame, 'days').sum():,.0f} days, those without a visit too"
     )
@@ -136,6 +136,7 @@ def plot_restated_days(frame: pd.DataFrame, minimum: int = MINIMUM, most: int = 
     axes.set_yticks(places, drawn["period"].tolist())
     axes.invert_yaxis()
     axes.margins(x=0.1)
+    count_along(axes)
     axes.set(xlabel="visits")
     told = [f"{days - new - gone:,} restated"] * (days > new + gone) + [f"{new:,} new"] * (new > 0)
     told += [f"{gone:,} gone"] * (gone > 0)
@@ -171,10 +172,15 @@ def horizontal_bars(axes: Axes, names: Sequence[str], widths: Numbers, labels: S
     axes.set_yticks(places, list(names))
     axes.invert_yaxis()
     axes.margins(x=0.16)
+    count_along(axes)
+    return bars
+
+
+def count_along(axes: Axes) -> None:
+    """A horizontal axis of whole numbers that begins at zero."""
     axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
-    axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
-    return bars
+    axes.xaxis.set_major_formatter(FuncFormatter(thousands))
 
 
 def label_edges(axes: Axes, labels: Sequence[str]) -> None:
@@ -184,7 +190,7 @@ def label_edges(axes: Axes, labels: Sequence[str]) -> None:
         range(len(labels)), list(labels), rotation=40 if crowded else 0, ha="right" if crowded else "center"
     )
     axes.set_xlim(-0.15, len(labels) - 0.85)
-    axes.yaxis.set_major_formatter(FuncFormatter(_thousands))
+    axes.yaxis.set_major_formatter(FuncFormatter(thousands))
     axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
 
 
@@ -218,8 +224,8 @@ def _plot_periods(frame: pd.DataFrame, value: str, unit_of_value: str, unit: str
         (running, f"{unit} not over yet", {"facecolor": "white", "edgecolor": BLUE, "hatch": "...."}),
         (
             ~plain,
-            f"mean per {unit} of days merged (under {minimum} visits)",
-            {"facecolor": SKY, "edgecolor": "white", "hatch": "///"},
+            f"merged, as a mean per {unit} (under {minimum} visits in a part)",
+            {"facecolor": SKY, "hatchcolor": "white", "hatch": "///"},
         ),
     )
     for chosen, label, look in looks:
@@ -231,7 +237,7 @@ def _plot_periods(frame: pd.DataFrame, value: str, unit_of_value: str, unit: str
     locator = AutoDateLocator(minticks=4, maxticks=10)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
-    axes.yaxis.set_major_formatter(FuncFormatter(_thousands))
+    axes.yaxis.set_major_formatter(FuncFormatter(thousands))
     axes.set(xlabel="visit date", ylabel=f"{unit_of_value} per {unit}")
     axes.set_ylim(bottom=0)
     n = numbers(drawn, counts[-1]).sum()
@@ -247,7 +253,7 @@ def _trend(average: pd.Series[float], what: str, unit: str, n: float, rows: int)
     if average.empty:
         return f"{what} per {unit}: {n:,.0f} visits, too short a time for an average"
     newest = average.iloc[-1]
-    title = f"{what} ran at {newest:,.{0 if newest >= 100 else 1}f} a {unit} in the last "
+    title = f"{what} ran at {float(f'{newest:.3g}'):,.10g} a {unit} in the last "
     title += "four weeks" if unit == "week" else "seven days"
     before = average[average.index <= average.index[-1] - pd.Timedelta(days=28)]
     if before.empty or before.iloc[-1] == 0:
@@ -281,5 +287,6 @@ def _range(edges: Numbers, place: int) -> str:
     return f"{low:,.10g} to {high:,.10g}" if np.isfinite(high) else f"{low:,.10g} or more"
 
 
-def _thousands(value: float, _place: int | None = None) -> str:
+def thousands(value: float, _place: int | None = None) -> str:
+    """`12,500`; also a formatter of ticks."""
     return f"{value:,.10g}"

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from lib.disclosure import MINIMUM, small_groups
 from lib.figures import BLACK, BLUE, GREEN, GREY, ORANGE, SKY, VERMILLION, canvas, nothing_to_draw, styled, tell
-from lib.plots import horizontal_bars, label_edges, numbers, percent, place_between, shortened
+from lib.plots import count_along, horizontal_bars, label_edges, numbers, percent, place_between, shortened
 
 FATES = {
     "outside_held": ("outside the window: already held", SKY, "..."),
@@ -52,9 +52,10 @@ def plot_reconciliation(counts: Mapping[str, int]) -> Figure:
     names, starts, widths, colours, hatches = zip(*steps, strict=True)
     figure, axes = canvas(4.1, grid="x")
     labels = [f"{width:,} ({percent(width / read)})" for width in widths]
-    bars = horizontal_bars(axes, names, np.array(widths, dtype=np.float64), labels, left=starts)
+    bars = horizontal_bars(axes, names, np.asarray(widths, dtype=np.float64), labels, left=starts)
     for bar, colour, hatch in zip(bars, colours, hatches, strict=True):
-        bar.set(facecolor=colour, hatch=hatch, edgecolor="white")
+        bar.set(facecolor=colour, edgecolor=colour, hatch=hatch, hatchcolor="white")
+        bar.set_linewidth(1 if bar.get_width() else 0)  # an edge would draw a row that is not there
     axes.set(xlabel="rows")
     aside = read - staged
     title = f"All {read:,} rows read are accounted for: {staged:,} staged, {aside:,} not"
@@ -100,8 +101,8 @@ def plot_gate_overview(frame: pd.DataFrame) -> Figure:
     bars = horizontal_bars(axes, [shortened(name, 34) for name in judged["id"]], used, labels)
     looks = {
         "within the limit": {"facecolor": BLUE},
-        "warning": {"facecolor": ORANGE, "hatch": "///", "edgecolor": "white"},
-        "critical failure": {"facecolor": VERMILLION, "hatch": "xxx", "edgecolor": "white"},
+        "warning": {"facecolor": ORANGE, "hatch": "///", "hatchcolor": "white"},
+        "critical failure": {"facecolor": VERMILLION, "hatch": "xxx", "hatchcolor": "white"},
     }
     failed = 0
     for bar, row in zip(bars, judged.to_dict("records"), strict=True):
@@ -138,8 +139,10 @@ def plot_lateness(frame: pd.DataFrame, lookback_hours: float, minimum: int = MIN
     figure, axes = canvas()
     places = np.arange(len(loaded)) + 0.5
     axes.bar(places, loaded, width=0.94, color=BLUE, label="loaded")
-    look: dict[str, Any] = {"facecolor": ORANGE, "edgecolor": "white", "hatch": "xxx"}
-    axes.bar(places, missed, bottom=loaded, width=0.94, label="missed: older than the window", **look)
+    look: dict[str, Any] = {"facecolor": ORANGE, "edgecolor": ORANGE, "hatch": "xxx", "hatchcolor": "white"}
+    late_bins = missed > 0
+    where, heights = places[late_bins], missed[late_bins]
+    axes.bar(where, heights, bottom=loaded[late_bins], width=0.94, label="missed: older than the window", **look)
     label_edges(axes, [_hours(edge) for edge in edges])
     if edges[0] <= lookback_hours <= edges[-1]:
         axes.axvline(
@@ -175,15 +178,16 @@ def plot_rows_by_delivery(frame: pd.DataFrame, most: int = 20) -> Figure:
         label, colour, hatch = fates[name]
         widths = numbers(drawn, name)
         if widths.sum():
-            axes.barh(
-                places, widths, left=left, height=0.7, facecolor=colour, edgecolor="white", hatch=hatch, label=label
-            )
+            look: dict[str, Any] = {"facecolor": colour, "edgecolor": colour, "hatch": hatch, "hatchcolor": "white"}
+            some = widths > 0
+            axes.barh(places[some], widths[some], left=left[some], height=0.7, label=label, **look)
         left += widths
     for place, (end, total) in enumerate(zip(left, numbers(drawn, "rows_read"), strict=True)):
         axes.text(end, place, f"  {total:,.0f}", va="center", fontsize=8.5)
     axes.set_yticks(places, [shortened(name) for name in drawn["scope"]])
     axes.invert_yaxis()
     axes.margins(x=0.1)
+    count_along(axes)
     axes.set(xlabel="rows read")
     read = numbers(rows, "rows_read").sum()
     title = f"{len(rows):,} deliver{'ies' if len(rows) > 1 else 'y'} brought {read:,.0f} rows, "

@@ -6,7 +6,6 @@ nothing. A table shows counts, never rows of the data: that is for its caller to
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from datetime import date, datetime
 from html import escape
@@ -119,13 +118,11 @@ def check(claim: str, holds: bool) -> None:
         )
 
 
-def picture(figure: Figure, description: str) -> None:
-    """A drawn figure as an image, with the words for those who cannot see it."""
-    from IPython.display import Image
+def picture(figure: Figure) -> None:
+    """A drawn figure, with its alternative text (lib/figures.py). Only a notebook that draws imports matplotlib."""
+    from lib import figures
 
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=110, bbox_inches="tight")
-    _display(Image(stream.getvalue(), format="png", alt=description))
+    figures.show(figure)
 
 
 def _code(commit: str | None, dirty: bool | None) -> str:
@@ -189,4 +186,4 @@ def _html_table(head: list[str] | None, rows: list[list[str]], left: list[bool],
 def _display(shown: Any) -> None:
     from IPython.display import display
 
-    display(shown)
+    display(shown)  # type: ignore[no-untyped-call]

@@ -127,7 +127,7 @@ def count_reasons(rejected: Path) -> dict[str, int]:
 
 def fates_frame(profile: pd.DataFrame) -> pd.DataFrame:
     """One row per scope: records read, where they went, and what is left over (always 0)."""
-    frame = profile[["scope", "rows_read", *FATES]].copy()
+    frame = _told(profile)[["scope", "rows_read", *FATES]].copy()
     frame["unaccounted"] = frame["rows_read"] - frame[list(FATES)].sum(axis=1)
     return frame
 
@@ -175,32 +175,38 @@ def reasons_frame(run: Run) -> pd.DataFrame:
 
 def window_frame(profile: pd.DataFrame) -> pd.DataFrame:
     """One row per scope: records read, those outside the window by what is known of them, and those inside."""
-    frame = profile[["scope", "rows_read", "outside_held", "outside_missed", "outside_invalid"]].copy()
+    frame = _told(profile)[["scope", "rows_read", "outside_held", "outside_missed", "outside_invalid"]].copy()
     frame["inside"] = 2 * frame["rows_read"] - frame.drop(columns="scope").sum(axis=1)
     return frame
 
 
+def inside(profile: pd.DataFrame) -> int:
+    """Records of the batch inside the window."""
+    return int(window_frame(profile[profile["is_batch"].astype(bool)])["inside"].iloc[0])
+
+
 def refused_frame(profile: pd.DataFrame) -> pd.DataFrame:
     """One row per scope: refused rows, those refused before with the same text, and the new ones."""
-    return profile[["scope", "refused", "known_refused", "newly_refused"]]
+    return _told(profile)[["scope", "refused", "known_refused", "newly_refused"]]
 
 
 def versions_frame(profile: pd.DataFrame) -> pd.DataFrame:
     """One row per scope: accepted versions, those superseded within the batch, and the visits that remain."""
-    frame = profile[["scope", "superseded", "staged", "same_stamp_changes"]].copy()
+    frame = _told(profile)[["scope", "superseded", "staged", "same_stamp_changes"]].copy()
     frame.insert(1, "accepted", frame["superseded"] + frame["staged"])
     return frame
 
 
 def actions_frame(profile: pd.DataFrame) -> pd.DataFrame:
     """One row per scope: staged visits by what loading will do with them."""
-    return profile[["scope", "staged", "inserted", "updated", "unchanged"]]
+    return _told(profile)[["scope", "staged", "inserted", "updated", "unchanged"]]
 
 
 def conserves_rows(profile: pd.DataFrame) -> bool:
     """Whether every record read went to exactly one place, and every staged visit has exactly one action."""
+    went = profile[list(FATES)].sum(axis=1)
     merged = profile[["inserted", "updated", "unchanged"]].sum(axis=1)
-    return bool((fates_frame(profile)["unaccounted"] == 0).all() and (merged == profile["staged"]).all())
+    return bool((went == profile["rows_read"]).all() and (merged == profile["staged"]).all())
 
 
 def deliveries_add_up(profile: pd.DataFrame) -> bool:
@@ -208,6 +214,14 @@ def deliveries_add_up(profile: pd.DataFrame) -> bool:
     names = ["rows_read", *FATES, "inserted", "updated", "unchanged"]
     is_batch = profile["is_batch"].astype(bool)
     return bool((profile.loc[~is_batch, names].sum() == profile.loc[is_batch, names].iloc[0]).all())
+
+
+def _told(profile: pd.DataFrame) -> pd.DataFrame:
+    """The batch first, then its deliveries; a single one would only say the same again."""
+    is_batch = profile["is_batch"].astype(bool)
+    return pd.concat(
+        [profile[is_batch], profile[~is_batch] if len(profile) > 2 else profile.iloc[:0]], ignore_index=True
+    )
 
 
 def _text_file(run: Run, sequence: int) -> Path:
@@ -236,13 +250,14 @@ def _complete_profile(run: Run, batch: Batch, staged: Staged, all_standings: lis
     volumes = [each.rows_read for each in loaded if each.comparable and each.rows_read is not None]
     usual = round(statistics.median(volumes[-COMPARABLE_DELIVERIES:])) if volumes and batch.is_new else None
     held = sum(each.status == "held" and each.delivery.sequence not in members for each in all_standings)
+    unloaded = {each.delivery.sequence for each in all_standings if each.status != "loaded"}
     for row in rows:
         is_batch = row["is_batch"]
         newest, oldest_missed = row.pop("newest_accepted"), row.pop("oldest_missed")
         headers = [readings[str(each)]["header"] for each in members if is_batch or each == row["delivery_seq"]]
         extra_now = {name for header in headers for name in _extra_columns(run, header)}
         row.update(
-            new_batch=batch.is_new,
+            new_batch=batch.is_new or (batch.kind == "refresh" and row["delivery_seq"] in unloaded),
             expected_rows=usual * len(members) if usual and is_batch else usual,
             unexpected_columns=len(extra_now - extra_before) if extra_before is not None else 0,
             absent_columns=len(extra_before - extra_now) if extra_before is not None else 0,

@@ -24,6 +24,10 @@ from lib.files import TEMPORARY_PREFIX
 from lib.sql import identifier, literal, statement
 from lib.window import Window
 
+FIRST_INSTANT = "TIMESTAMP '0001-01-01 00:00:00'"
+LAST_INSTANT = "TIMESTAMP '9999-12-31 23:59:59.999999'"
+"""What a stamp can be once its zone is taken off: years of four digits, so that stored stamps sort as text."""
+
 SPILL = f"{TEMPORARY_PREFIX}spill"
 
 LATENESS_BINS = [0, 1, 3, 6, 12, 24, 48, 72, 96, 120, 168, 336, 720]
@@ -114,7 +118,7 @@ def judge_statement(settings: Settings, window: Window) -> str:
     if settings.stamped:
         shift = "coalesce(zone_seconds, 0)" if utc else "coalesce(zone_seconds, z.offset_seconds)"
         instant = f"local_stamp - to_seconds({shift})"
-        utc_stamp = f"CASE WHEN {instant} >= TIMESTAMP '0001-01-01 00:00:00' THEN {instant} END"
+        utc_stamp = f"CASE WHEN {instant} BETWEEN {FIRST_INSTANT} AND {LAST_INSTANT} THEN {instant} END"
     else:
         utc_stamp = "CASE WHEN NOT is_malformed THEN clock END"
     return statement(
@@ -204,7 +208,8 @@ def _visits_query(settings: Settings) -> str:
     return (
         f"SELECT {literal(settings.source.name)} AS source, visit_id, patient_id, provider_id, diagnosis_code,"
         " visit_date, cost_of(visit_cost_cents) AS visit_cost, CAST(stamp AS TIMESTAMPTZ) AS last_updated, row_hash,"
-        f" delivery_seq, source_line, action{carried} FROM staged ORDER BY visit_id"
+        " delivery_seq, source_line, action, is_written, CAST(latest_stamp AS TIMESTAMPTZ) AS latest_stamp, latest_seq,"
+        f" latest_line, last_seq, last_line{carried} FROM staged ORDER BY visit_id"
     )
 
 

@@ -19,6 +19,7 @@ from lib.run import Run
 from lib.sql import literal
 from lib.stage import read_profile
 from lib.staging import SPILL
+from lib.suites import rules
 from lib.warehouse import open_warehouse, plain_errors, transaction
 
 REPORT = "dq_report.json"
@@ -74,13 +75,16 @@ def require_gate(run: Run, result: GateResult) -> str:
     rules = sorted({each.rule for each in result.critical_failures})
     batch = run_batch(run)
     failing = set(result.failing_deliveries)
-    held = [each for each in batch.deliveries if not failing or each.sequence in failing]
+    loaded = {each.delivery.sequence for each in delivery_standings(run) if each.status == "loaded"}
+    held = [
+        each for each in batch.deliveries if (not failing or each.sequence in failing) and each.sequence not in loaded
+    ]
     observed = accepted_observations(result, rules)
     marks = []
     connection = open_warehouse(run.layout)
     try:
         with plain_errors(run.layout.warehouse), transaction(connection):
-            for each in held if batch.kind != "refresh" else []:
+            for each in held:
                 mark(connection, each, "held", run_id=run.run_id, failed_rules=observed)
                 marks.append({"sequence": each.sequence, "status": "held", "failed_rules": observed})
     finally:
@@ -92,7 +96,7 @@ def require_gate(run: Run, result: GateResult) -> str:
 
 
 def judged_frame(run: Run) -> pd.DataFrame:
-    """The profile as the gate judges it. Grain: one row per measure: of the batch, and the extremes of its deliveries."""
+    """The profile as the gate judges it. Grain: one row per measure: batch, lowest and highest delivery."""
     settings = run.settings
     judged = judged_profile(read_profile(run), settings.gate, has_costs=settings.columns.visit_cost is not None)
     measures = judged.set_index("scope").T
@@ -125,6 +129,11 @@ def rule_counts(result: GateResult) -> pd.DataFrame:
     frame["holds"] = frame["passed"] == "yes"
     counted = frame.groupby("severity", as_index=False).agg(rules=("rule", "size"), hold=("holds", "sum"))
     return counted.assign(fail=counted["rules"] - counted["hold"])
+
+
+def every_rule_judged(result: GateResult) -> bool:
+    """Whether each rule of both suites has a result."""
+    return {each.rule for each in result.rules} == {each.id for each in rules()}
 
 
 def _measure(name: str, value: float | None) -> str:
@@ -162,5 +171,7 @@ def _worst(rule: str, held: list[Standing]) -> float | None:
 
 
 def _what_next(held: list[Delivery], rules: list[str]) -> str:
+    if not held:
+        return "all of it was loaded before: look at the rules and thresholds in the config."
     many = "delivery is" if len(held) == 1 else "deliveries are"
     return f"{len(held)} {many} held: deliver a corrected file, or accept it with --accept {rules[0]} --reason TEXT."

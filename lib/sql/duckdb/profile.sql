@@ -17,6 +17,7 @@ SELECT
     total(inserted) AS inserted,
     total(updated) AS updated,
     total(unchanged) AS unchanged,
+    total(written) AS written,
     total(null_cost) AS null_cost,
     total(duplicate_keys) AS duplicate_keys,
     total(same_stamp_changes) AS same_stamp_changes,
@@ -30,8 +31,7 @@ FROM (
         j.* EXCLUDE (delivery_seq),
         o.* EXCLUDE (delivery_seq),
         r.* EXCLUDE (delivery_seq),
-        s.* EXCLUDE (delivery_seq),
-        c.* EXCLUDE (delivery_seq)
+        s.* EXCLUDE (delivery_seq)
     FROM batch_deliveries AS d
     LEFT JOIN (
         SELECT
@@ -66,23 +66,18 @@ FROM (
     ) AS r USING (delivery_seq)
     LEFT JOIN (
         SELECT
-            counted_seq AS delivery_seq,
+            latest_seq AS delivery_seq,
             count(*) AS staged,
             count(*) FILTER (WHERE action = 'inserted') AS inserted,
             count(*) FILTER (WHERE action = 'updated') AS updated,
             count(*) FILTER (WHERE action = 'unchanged') AS unchanged,
+            count(*) FILTER (WHERE is_written) AS written,
+            count(*) FILTER (WHERE action <> 'unchanged' AND is_same_stamp) AS same_stamp_changes,
             count(*) FILTER (WHERE visit_cost_cents IS NULL) AS null_cost,
             count(*) - count(DISTINCT visit_id) AS duplicate_keys
         FROM staged
-        GROUP BY counted_seq
+        GROUP BY latest_seq
     ) AS s USING (delivery_seq)
-    LEFT JOIN (
-        SELECT
-            delivery_seq,
-            count(*) FILTER (WHERE is_change AND is_same_stamp AND NOT is_current) AS same_stamp_changes
-        FROM ordered
-        GROUP BY delivery_seq
-    ) AS c USING (delivery_seq)
     WHERE NOT d.is_context
 )
 GROUP BY GROUPING SETS ((delivery_seq), ())

@@ -6,7 +6,7 @@ WITH texts AS (
         j.source_line,
         j.reasons,
         j.visit_id AS visit_key,
-        j.stamp,
+        CASE WHEN NOT list_contains(j.reasons, 'future_last_updated') THEN j.stamp END AS stamp,
         $raw_texts,
         r.malformed
     FROM judged AS j

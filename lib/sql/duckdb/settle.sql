@@ -7,7 +7,8 @@ WITH places AS (
         visit_id,
         max(place) FILTER (WHERE is_change) AS settled_place,
         max(place) FILTER (WHERE NOT is_current AND NOT is_context) AS latest_place,
-        max(place) FILTER (WHERE is_current) AS current_place
+        max(place) FILTER (WHERE is_current) AS current_place,
+        max((delivery_seq, source_line)) FILTER (WHERE NOT is_current) AS last_delivered
     FROM ordered
     GROUP BY visit_id
     HAVING count(*) FILTER (WHERE NOT is_current AND NOT is_context) > 0
@@ -18,7 +19,12 @@ SELECT
     s.delivery_seq AS settled_seq,
     s.source_line AS settled_line,
     s.row_hash AS settled_hash,
-    l.delivery_seq AS counted_seq,
+    s.is_same_stamp AS is_same_stamp,
+    l.stamp AS latest_stamp,
+    l.delivery_seq AS latest_seq,
+    l.source_line AS latest_line,
+    p.last_delivered[1] AS last_seq,
+    p.last_delivered[2] AS last_line,
     CASE WHEN p.settled_place IS NOT DISTINCT FROM p.current_place THEN p.latest_place ELSE p.settled_place END AS shown_place
 FROM places AS p
 JOIN ordered AS s ON s.visit_id = p.visit_id AND s.place = p.settled_place

@@ -1,4 +1,6 @@
--- Grain: one row per visit_id of the batch, with what loading it will do (inserted, updated, unchanged).
+-- Grain: one row per visit_id of the batch, with what loading it will do to the visit's values (inserted, updated,
+-- unchanged). An unchanged visit is written too when its lineage moved: changed and changed back within the batch.
+-- `latest`: the batch's greatest version, `last`: the one delivered last; they close quarantine entries.
 CREATE TABLE staged AS
 SELECT
     o.visit_id,
@@ -11,13 +13,19 @@ SELECT
     o.row_hash,
     o.delivery_seq,
     o.source_line,
-    s.counted_seq,
+    s.latest_stamp,
+    s.latest_seq,
+    s.latest_line,
+    s.last_seq,
+    s.last_line,
+    s.is_same_stamp,
     CASE
         WHEN c.visit_id IS NULL THEN 'inserted'
-        WHEN s.settled_seq = c.delivery_seq AND s.settled_line = c.source_line AND s.settled_hash = c.row_hash$carried_same
-            THEN 'unchanged'
+        WHEN s.settled_hash = c.row_hash$carried_same THEN 'unchanged'
         ELSE 'updated'
-    END AS action$carried
+    END AS action,
+    action <> 'unchanged'
+    OR (s.settled_seq, s.settled_line) <> (c.delivery_seq, c.source_line) AS is_written$carried
 FROM settled AS s
 JOIN ordered AS o ON o.visit_id = s.visit_id AND o.place = s.shown_place
 LEFT JOIN current_versions AS c ON c.visit_id = s.visit_id

@@ -16,7 +16,7 @@ SELECT
     s.delivery_seq,
     s.source_line$staged_carried
 FROM scratch.staged AS s
-WHERE :refresh OR s.action <> 'unchanged'
+WHERE :refresh OR s.is_written
 ON CONFLICT (source, visit_id) DO UPDATE SET
     patient_id = excluded.patient_id,
     provider_id = excluded.provider_id,
