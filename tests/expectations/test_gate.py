@@ -278,11 +278,11 @@ def test_the_cost_bound_is_rounded_as_costs_are() -> None:
     assert failed(judge(rows=[visit(0, visit_cost=Decimal("10.01"))], settings=settings)) == set()
 
 
-def test_the_last_day_is_the_source_zones_own_when_it_is_ahead() -> None:
-    ahead = settings_from({"source": {"timezone": "Pacific/Auckland"}}, "test")
-    late = datetime(2025, 12, 7, 20, tzinfo=UTC)
-    assert staged_parameters(ahead, late, 1)["max_visit_date"].date() == date(2025, 12, 9)
-    assert staged_parameters(SETTINGS, late, 1)["max_visit_date"].date() == date(2025, 12, 8)
+@pytest.mark.parametrize(("zone", "day"), [("Pacific/Kiritimati", 9), ("UTC", 8), ("Pacific/Pago_Pago", 7)])
+def test_the_last_day_is_tomorrow_in_the_sources_zone(zone: str, day: int) -> None:
+    settings = settings_from({"source": {"timezone": zone}}, "test")
+    half_past_ten = datetime(2025, 12, 7, 10, 30, tzinfo=UTC)
+    assert staged_parameters(settings, half_past_ten, 1)["max_visit_date"].date() == date(2025, 12, day)
 
 
 # --- scopes
@@ -344,11 +344,12 @@ def test_known_refused_rows_do_not_count_again() -> None:
     assert judged[["refused_share", "conservation_difference"]].to_numpy().tolist() == [[0.0, 0.0]]
 
 
-def test_superseded_rows_belong_to_the_denominator() -> None:
-    batch = scope("batch", 20, rows_read=30, superseded=7, refused=3, newly_refused=3)
-    judged = judged_profile(profile_frame(batch), Gate())
-    assert judged["refused_share"].tolist() == [0.1]
-    assert judged["accepted_rows"].tolist() == [27.0]
+def test_a_share_is_of_rows_newly_refused_superseded_or_staged() -> None:
+    counts = {"rows_read": 60, "outside_held": 20, "superseded": 7, "refused": 13, "newly_refused": 3}
+    batch = scope("batch", 20, **counts, newly_missing=3, newly_invalid_visit_date=3, null_cost=5)
+    judged = judged_profile(profile_frame(batch), Gate()).iloc[0]
+    assert judged[["missing_required_share", "invalid_visit_date_share", "refused_share"]].tolist() == [0.1] * 3
+    assert judged[["null_cost_share", "accepted_rows", "conservation_difference"]].tolist() == [0.25, 27, 0]
 
 
 @pytest.mark.parametrize(("expected", "drop"), [(None, 0.0), (0, 0.0), (10, 0.0), (20, 0.0), (80, 0.75)], ids=str)
@@ -386,14 +387,12 @@ def held_result(**more: Any) -> GateResult:
 
 
 def test_an_accepted_rule_passes_at_no_worse_than_it_was() -> None:
-    report = {"run_id": "r1", **held_result().to_json()}
-    accepted = gate.accepted_values(report, ["refused_share"])
-    assert accepted == {"refused_share": 3 / 23}
-    again = held_result(overrides=accepted)
+    again = held_result(overrides={"refused_share": 3 / 23})
     assert again.decision == "PASSED BY OVERRIDE"
     assert again.passed
     (rule,) = (each for each in again.rules if not each.passed)
     assert (rule.rule, rule.overridden, again.critical_failures) == ("refused_share", True, ())
+    assert again.frame().set_index("rule").loc["refused_share", "passed"] == "by override"
     assert held_result(overrides={"refused_share": 0.13}).decision == "FAILED"
 
 
@@ -407,33 +406,32 @@ def test_accepting_one_rule_leaves_the_others() -> None:
 
 def test_an_accepted_zero_row_load_passes() -> None:
     profile = profile_frame(scope("delivery 000002", 0), scope("batch", 0))
-    report = {"run_id": "r1", **judge(profile, []).to_json()}
-    accepted = gate.accepted_values(report, ["zero_row_load"])
-    assert accepted == {"zero_row_load": 0}
-    assert judge(profile, [], overrides=accepted).decision == "PASSED BY OVERRIDE"
+    assert judge(profile, []).failing_deliveries == (2,)
+    assert judge(profile, [], overrides={"zero_row_load": 0}).decision == "PASSED BY OVERRIDE"
 
 
-def test_the_worst_scope_is_what_is_accepted() -> None:
+def test_the_worst_delivery_is_shown_when_the_batch_holds() -> None:
+    worse = scope("delivery 000002", 20, rows_read=24, refused=4, newly_refused=4)
+    batch = scope("batch", 1000, rows_read=1007, refused=7, newly_refused=7)
+    profile = profile_frame(scope("delivery 000001", 20, **REFUSED_3), worse, batch)
+    result = judge(profile, [visit(number) for number in range(1000)])
+    assert result.failing_deliveries == (1, 2)
+    assert result.frame().set_index("rule").loc["refused_share", "scope"] == "delivery 000002"
+
+
+def test_an_override_covers_every_scope_that_is_no_worse() -> None:
     batch = scope("batch", 40, rows_read=43, refused=3, newly_refused=3)
     profile = profile_frame(scope("delivery 000001", 20, **REFUSED_3), scope("delivery 000002", 20), batch)
     rows = [visit(number) for number in range(40)]
-    report = {"run_id": "r1", **judge(profile, rows).to_json()}
-    accepted = gate.accepted_values(report, ["refused_share"])
-    assert accepted == {"refused_share": 3 / 23}
-    assert judge(profile, rows, overrides=accepted).decision == "PASSED BY OVERRIDE"
+    assert judge(profile, rows, overrides={"refused_share": 3 / 23}).decision == "PASSED BY OVERRIDE"
+    only_batch = judge(profile, rows, overrides={"refused_share": 3 / 43})
+    assert (only_batch.decision, only_batch.failing_deliveries) == ("FAILED", (1,))
 
 
 @pytest.mark.parametrize("rule", [*gate.NEVER_ACCEPTED, "stale_data", "no_such_rule"])
 def test_other_rules_cannot_be_accepted(rule: str) -> None:
     with pytest.raises(UsageError, match="rules that can be accepted: missing_required_share, "):
         judge(overrides={rule: 1.0})
-    with pytest.raises(UsageError, match=rule):
-        gate.accepted_values({"run_id": "r1", "rules": []}, [rule])
-
-
-def test_a_rule_that_did_not_fail_is_not_accepted() -> None:
-    with pytest.raises(UsageError, match="did not fail in run r1"):
-        gate.accepted_values({"run_id": "r1", **judge().to_json()}, ["refused_share"])
 
 
 def test_every_critical_rule_is_acceptable_or_never() -> None:
@@ -496,6 +494,12 @@ def test_no_value_of_a_visit_leaves_the_gate(
     shown = [json.dumps(result.to_json()), result.frame().to_string(), result.summary, repr(result)]
     told = [*shown, out, err, caplog.text]
     assert [TELLING.findall(text) for text in told] == [[]] * len(told)
+
+
+def test_not_even_the_library_is_asked_for_values() -> None:
+    frame, parameters = judged_staged(staged_frame(canaries())), staged_parameters(SETTINGS, CLOCK, 5)
+    results = suites._validate(suites.read_suite("staged_rows"), frame, parameters, suites.COUNTS_ONLY)
+    assert [TELLING.findall(str(each.result)) for each in results] == [[]] * len(results)
 
 
 WRONG_TYPES = {
