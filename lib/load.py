@@ -180,7 +180,7 @@ def loads_frame(run: Run) -> pd.DataFrame:
     try:
         with plain_errors(run.layout.warehouse):
             rows = connection.execute(
-                "SELECT run_id, counts FROM runs WHERE source = ? AND outcome = 'loaded' ORDER BY run_id", [run.source]
+                "SELECT run_id, counts FROM runs WHERE source = ? ORDER BY run_id", [run.source]
             ).fetchall()
     finally:
         connection.close()
