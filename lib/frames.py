@@ -96,7 +96,7 @@ def staged_schema(run: Run, name: str) -> pd.DataFrame:
 
 
 def lateness_bins(run: Run) -> pd.DataFrame:
-    """How far behind the watermark the batch's new versions came. Grain: one row per bin of hours, not yet safe to show."""
+    """How far behind the watermark new versions came. Grain: one row per bin of hours, small ones not yet merged."""
     return _parquet(run, "lateness.parquet")
 
 
@@ -105,8 +105,8 @@ def example_query() -> str:
     return statement("examples/visits_by_week").strip()
 
 
-def example_result(run: Run, weeks: int = 12) -> pd.DataFrame:
-    """What the example query gives, safe to show. Grain: one row per week (wider where small), the latest `weeks`."""
+def example_result(run: Run) -> pd.DataFrame:
+    """What the example query gives, safe to show. Grain: one row per week, or wider where small."""
     minimum = run.settings.min_group_size
     connection = read_warehouse(run.layout)
     try:
@@ -120,7 +120,7 @@ def example_result(run: Run, weeks: int = 12) -> pd.DataFrame:
     merged = merge_small_periods(rows, minimum, ["visits", "visits_with_cost"], day="monday", grain="week")
     pairs = zip(merged["cents"], merged["visits_with_cost"], strict=True)
     merged["cost"] = pd.Series([shown_cost(cents, known, minimum) for cents, known in pairs], dtype="Int64")
-    return merged[["period", "visits", "visits_with_cost", "cost"]].tail(weeks).reset_index(drop=True)
+    return merged[["period", "visits", "visits_with_cost", "cost"]]
 
 
 def _shown(frame: pd.DataFrame, hidden: Any, reveal: bool) -> pd.DataFrame:

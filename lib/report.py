@@ -13,6 +13,7 @@ from lib.files import whole_file
 from lib.layout import Layout
 from lib.manifest import Manifest
 from lib.record import NOTEBOOKS
+from lib.stage import reconciliation_line
 
 FILE_NAME = "report.html"
 
@@ -80,15 +81,3 @@ def _first_screen(manifest: Manifest) -> str:
     }
     rows = "\n".join(f"| {name} | {html.escape(str(value))} |" for name, value in facts.items())
     return f"# {decision_of(manifest)}\n\n| | |\n| --- | --- |\n{rows}"
-
-
-def reconciliation_line(counts: dict[str, int]) -> str:
-    """One line that accounts for every record read; 'nothing was read' before staging."""
-    if not counts:
-        return "nothing was read"
-    outside = counts["outside_held"] + counts["outside_missed"] + counts["outside_invalid"]
-    return (
-        f"{counts['rows_read']:,} read = {outside:,} outside the window + {counts['refused']:,} refused"
-        f" + {counts['superseded']:,} superseded + {counts['staged']:,} staged"
-        f" ({counts['inserted']:,} inserted, {counts['updated']:,} updated, {counts['unchanged']:,} unchanged)"
-    )

@@ -118,6 +118,11 @@ def check(claim: str, holds: bool) -> None:
         )
 
 
+def query(text: str) -> None:
+    """A statement as it would be typed."""
+    _display(Shown(text, f"<pre>{escape(text)}</pre>"))
+
+
 def picture(figure: Figure) -> None:
     """A drawn figure, with its alternative text (lib/figures.py). Only a notebook that draws imports matplotlib."""
     from lib import figures

@@ -13,8 +13,8 @@ from rich.text import Text
 from lib.clock import short_instant, stored_instant
 from lib.execute import Execution
 from lib.pipeline import Ended
-from lib.report import reconciliation_line
 from lib.run import Run
+from lib.stage import reconciliation_line
 
 FATES = {
     "rows_read": "rows read",

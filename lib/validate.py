@@ -123,6 +123,11 @@ def suite_frame(result: GateResult, suite: str) -> pd.DataFrame:
     return frame.assign(why=frame["rule"].map(reasons))
 
 
+def results_frame(result: GateResult) -> pd.DataFrame:
+    """The rules of dq_report.json as a frame. Grain: one row per rule and scope."""
+    return pd.DataFrame(each.to_json() for each in result.rules)
+
+
 def rule_counts(result: GateResult) -> pd.DataFrame:
     """Grain: one row per severity: rules judged, those that hold, and those that do not."""
     frame = result.frame()
