@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from lib.disclosure import MINIMUM, small_groups
@@ -233,7 +234,9 @@ def _plot_periods(frame: pd.DataFrame, value: str, unit_of_value: str, unit: str
             axes.bar(starts[chosen], heights[chosen], widths[chosen], align="edge", label=label, **look)
     name, told = ("average_4_weeks", "4-week average") if unit == "week" else ("average_7_days", "7-day average")
     average = pd.Series(numbers(drawn, name), index=ends).dropna()
-    axes.plot(average.index, average.to_numpy(), color=VERMILLION, linewidth=2, label=f"{told}, up to each day")
+    halo = [withStroke(linewidth=4.5, foreground="white")]  # a line over bars, in grey too
+    label = f"{told}, up to each day"
+    axes.plot(average.index, average.to_numpy(), color=VERMILLION, linewidth=2, label=label, path_effects=halo)
     locator = AutoDateLocator(minticks=4, maxticks=10)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]

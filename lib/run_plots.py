@@ -75,7 +75,9 @@ def plot_refusals_by_reason(reasons: Mapping[str, int], refused: int | None = No
     if found.empty:
         return nothing_to_draw("Refused rows by reason", "no row was refused in this run")
     figure, axes = canvas(1.35 + 0.27 * len(found), grid="x")
-    bars = horizontal_bars(axes, [str(name) for name in found.index], found.to_numpy(float), [f"{n:,}" for n in found])
+    bars = horizontal_bars(
+        axes, [str(name) for name in found.index], np.array(found.tolist(), dtype=np.float64), [f"{n:,}" for n in found]
+    )
     for bar in bars:
         bar.set(facecolor=VERMILLION)
     axes.set(xlabel="rows with this reason")

@@ -68,12 +68,19 @@ def add_days(warehouse: sqlite3.Connection, *visits: int, start: date = MONDAY) 
         add(warehouse, each, start + timedelta(days=number))
 
 
-def change(warehouse: sqlite3.Connection, day: date, before: int | None, after: int | None, inserted: int = 0) -> None:
+def change(
+    warehouse: sqlite3.Connection,
+    day: date,
+    before: int | None,
+    after: int | None,
+    inserted: int = 0,
+    corrected: int = 0,
+) -> None:
     cents = [None if visits is None else visits * 1000 for visits in (before, after)]
     missing = [None if visits is None else 0 for visits in (before, after)]
     warehouse.execute(
-        "INSERT INTO metric_changes VALUES ('r2',?,?,?,1,1,?,?,1,1,?,?,?,0,0,0,0)",
-        (str(day), before, after, *cents, *missing, inserted),
+        "INSERT INTO metric_changes VALUES ('r2',?,?,?,1,1,?,?,1,1,?,?,?,?,0,0,0)",
+        (str(day), before, after, *cents, *missing, inserted, corrected),
     )
 
 
@@ -162,6 +169,13 @@ def test_a_cost_needs_enough_visits_that_have_one(
     assert costs.tolist() == [shown] if shown else costs.isna().all()
 
 
+def test_a_day_with_few_costs_is_told_with_its_week(warehouse: sqlite3.Connection) -> None:
+    add_days(warehouse, 20, 20)
+    add(warehouse, 20, MONDAY + timedelta(days=2), cost=None)
+    add(warehouse, 1, MONDAY + timedelta(days=2))
+    assert told(cost_per_day(warehouse), "period", "visits_with_cost") == {"2025-W23": 41}
+
+
 def test_costs_have_three_significant_digits(warehouse: sqlite3.Connection) -> None:
     add(warehouse, 10, cost=1234.56)
     assert cost_per_week(warehouse)["cost"].tolist() == [12300]
@@ -182,10 +196,10 @@ def test_rare_diagnoses_are_merged(warehouse: sqlite3.Connection, rare: int, sho
 
 
 def test_beyond_the_top_categories_are_other_and_come_last(warehouse: sqlite3.Connection) -> None:
-    for provider, visits in {"D1": 10, "D2": 9, "D3": 8, None: 8}.items():
+    for provider, visits in {"z1": 10, "D2": 9, "D3": 8, None: 8}.items():
         add(warehouse, visits, provider=provider)
     frame = top_providers(warehouse, top=1)
-    assert told(frame, "provider_id", "visits") == {"D1": 10, "other": 25}
+    assert told(frame, "provider_id", "visits") == {"z1": 10, "other": 25}
     assert frame["categories"].tolist() == [1, 3]
     assert frame["share"].tolist() == [0.286, 0.714]
     assert "not recorded" in top_providers(warehouse)["provider_id"].tolist()
@@ -245,6 +259,15 @@ def test_one_visits_cost_is_not_the_difference_of_two_totals(warehouse: sqlite3.
     assert frame[["cost_before", "cost_after", "cost_difference"]].isna().all(axis=None)
 
 
+@pytest.mark.parametrize(("corrected", "hidden"), [(7, True), (8, False)])
+def test_a_few_corrections_do_not_tell_what_they_changed(
+    warehouse: sqlite3.Connection, corrected: int, hidden: bool
+) -> None:
+    add_days(warehouse, 20)
+    change(warehouse, MONDAY, 20, 20, corrected=corrected)
+    assert restated_days(warehouse, "r2")["cost_difference"].isna().tolist() == [hidden]
+
+
 @pytest.mark.parametrize(("before", "period"), [(7, "2025-W23"), (8, "2025-06-02")])
 def test_a_changed_day_that_was_small_is_told_with_its_week(
     warehouse: sqlite3.Connection, before: int, period: str
@@ -264,7 +287,7 @@ def test_a_changed_day_does_not_betray_the_small_day_of_its_week(warehouse: sqli
 
 def test_late_rows_are_merged_into_wider_bins() -> None:
     bins = pd.DataFrame(
-        {"hours_from": [0, 1, 2, 24], "hours_to": [1, 2, 24, 48], "loaded": [90, 5, 9, 0], "missed": [0, 2, 0, 9]}
+        {"hours_from": [0, 1, 2, 24], "hours_to": [1, 2, 24, 48], "loaded": [90, 5, 9, 4], "missed": [0, 2, 0, 5]}
     )
     frame = lateness(bins)
-    assert frame.to_numpy().tolist() == [[0, 1, 90, 0], [1, 24, 14, 2], [24, 48, 0, 9]]
+    assert frame.to_numpy().tolist() == [[0, 1, 90, 0], [1, 24, 14, 2], [24, 48, 4, 5]]

@@ -144,20 +144,30 @@ def test_a_month_is_made_of_whole_weeks() -> None:
     assert merged["start"].tolist() == [pd.Timestamp(2025, 6, 23), pd.Timestamp(2025, 6, 30)]
 
 
-def test_small_months_become_other_periods_without_a_place_in_time() -> None:
-    frame = pd.concat([days(20, 20), days(4, start=date(1999, 3, 1)), days(5, start=date(2001, 3, 1))])
+def test_small_months_apart_become_other_periods_without_a_place_in_time() -> None:
+    frame = pd.concat([days(4, start=date(1999, 3, 1)), days(20, 20), days(5, start=date(2025, 9, 1))])
     merged = merge_small_periods(frame, 8)
     assert pairs(merged, "period") == {"2025-06-02": 20, "2025-06-03": 20, "other periods": 9}
     assert pd.isna(merged.iloc[-1]["start"]) and pd.isna(merged.iloc[-1]["end"])
 
 
-def test_a_lone_small_month_takes_in_the_next_smallest_month() -> None:
-    frame = pd.concat([days(20, 20), days(4, start=date(1999, 3, 1)), days(9, start=date(2001, 3, 1))])
-    assert pairs(merge_small_periods(frame, 8), "period") == {
-        "2025-06-02": 20,
-        "2025-06-03": 20,
-        "other periods": 13,
-    }
+@pytest.mark.parametrize(
+    ("first_of_small", "shown"),
+    [
+        (date(2025, 5, 26), {"2025-05-26 to 2025-06-08": 143, "2025-W24": 140, "2025-W25": 140}),
+        (date(2025, 6, 30), {"2025-W23": 140, "2025-W24": 140, "2025-06-16 to 2025-06-30": 143}),
+    ],
+    ids=["the first week", "the last week"],
+)
+def test_a_lone_small_month_joins_the_week_next_to_it(first_of_small: date, shown: dict[str, int]) -> None:
+    frame = pd.concat([days(*[20] * 21), days(3, start=first_of_small)])
+    merged = merge_small_periods(frame, 8, grain="week")
+    assert pairs(merged, "period") == shown
+
+
+def test_a_lone_small_month_joins_a_month_where_no_week_is_shown() -> None:
+    frame = pd.concat([days(1, 0, 0, 0, 0, 0, 0, 9), days(3, start=date(2025, 7, 7))])
+    assert pairs(merge_small_periods(frame, 8), "period") == {"2025-06-02 to 2025-07-07": 13}
 
 
 def test_too_few_visits_in_all_are_one_row_without_cost() -> None:
