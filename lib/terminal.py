@@ -117,15 +117,17 @@ def show_summary(console: Console, ended: Ended) -> None:
             rows.add_row(words, Text(f"{counts[name]:,}", justify="right"))
         console.print(rows)
         if manifest.get("reasons"):
-            console.print(_reasons(manifest["reasons"], counts["known_refused"]))
+            known = counts["known_refused"]
+            again = f" ({known:,} of the rows were refused before)" if known else ""
+            console.print(Text(f"refusals by reason{again}"))
+            console.print(_reasons(manifest["reasons"]))
         console.print(Text(reconciliation_line(counts)), soft_wrap=True)
     for line in _facts(ended):
         console.print(Text(line), soft_wrap=True)
 
 
-def _reasons(reasons: dict[str, int], known: int) -> Table:
-    title = f"refused rows by reason ({known:,} of them refused before)" if known else "refused rows by reason"
-    table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2))
+def _reasons(reasons: dict[str, int]) -> Table:
+    table = Table(show_header=False, box=None, padding=(0, 2))
     for reason, rows in reasons.items():
         table.add_row(reason, Text(f"{rows:,}", justify="right"))
     return table

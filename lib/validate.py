@@ -13,7 +13,7 @@ from lib.engine import open_engine
 from lib.errors import GateFailed, StoredDataChanged
 from lib.extract import delivery_standings, run_batch
 from lib.files import sha256_of_file
-from lib.gate import GateResult, evaluate_gate, write_dq_report
+from lib.gate import ACCEPTABLE, GateResult, evaluate_gate, write_dq_report
 from lib.judged import judged_profile
 from lib.run import Run
 from lib.sql import literal
@@ -90,7 +90,8 @@ def require_gate(run: Run, result: GateResult) -> str:
     finally:
         connection.close()
     run.manifest.record(marks=marks)
-    message = f"{result.summary} Nothing was loaded; {_what_next(held, rules)}"
+    why = _why_nothing_came(run) if "zero_row_load" in rules else ""
+    message = f"{result.summary} {why}Nothing was loaded; {_what_next(held, rules)}"
     run.end("held", message)
     raise GateFailed(message)
 
@@ -179,4 +180,18 @@ def _what_next(held: list[Delivery], rules: list[str]) -> str:
     if not held:
         return "all of it was loaded before: look at the rules and thresholds in the config."
     many = "delivery is" if len(held) == 1 else "deliveries are"
-    return f"{len(held)} {many} held: deliver a corrected file, or accept it with --accept {rules[0]} --reason TEXT."
+    corrected = f"{len(held)} {many} held: deliver a corrected file"
+    if not set(rules) <= set(ACCEPTABLE):
+        return f"{corrected}; {', '.join(sorted(set(rules) - set(ACCEPTABLE)))} cannot be accepted."
+    return f"{corrected}, or accept it with {' '.join(f'--accept {rule}' for rule in rules)} --reason TEXT."
+
+
+def _why_nothing_came(run: Run) -> str:
+    """A zero-row load explained: an empty delivery and a stale one are different troubles upstream."""
+    deliveries = read_profile(run).query("not is_batch and new_batch and superseded + staged == 0")
+    if (deliveries["rows_read"] == 0).any():
+        return "A delivery holds no rows. "
+    outside = deliveries[["outside_held", "outside_missed", "outside_invalid"]].sum(axis=1)
+    if len(deliveries) and (outside == deliveries["rows_read"]).any():
+        return "All rows of a delivery are older than the window: stale or rolled back upstream. "
+    return "A delivery holds no row that was accepted. "
