@@ -86,6 +86,7 @@ def test_the_reply_to_the_client_is_clean_too(tmp_path: Path) -> None:
 
 def outputs(tmp_path: Path, *cells: str) -> list[Any]:
     """The outputs of the last of these cells in a run."""
+    os.environ.pop("PYTEST_CURRENT_TEST", None)  # ipykernel handles what C code writes otherwise under pytest
     source = write_notebook(tmp_path / "02_stage.ipynb", *cells)
     execute_notebook(source, tmp_path / "out.ipynb", {}, run_id="run-1", cwd=ROOT, log=tmp_path / "run.log")
     code = [cell for cell in nbformat.read(tmp_path / "out.ipynb", 4).cells if cell.cell_type == "code"]
@@ -96,6 +97,11 @@ def test_our_own_error_is_one_line(tmp_path: Path) -> None:
     (error,) = outputs(tmp_path, FAILURES["UsageError"])
     assert (error.ename, error.evalue) == ("UsageError", "visits.csv: 2 rows. Map them.")
     assert error.traceback == ["UsageError: visits.csv: 2 rows. Map them."]
+
+
+def test_a_cell_that_is_no_python(tmp_path: Path) -> None:
+    (error,) = outputs(tmp_path, "x = = 1")
+    assert (error.ename, error.evalue) == ("SyntaxError", f"details in {tmp_path.name}/run.log")
 
 
 def test_any_other_error_shows_the_places_in_the_projects_code(tmp_path: Path) -> None:
@@ -118,9 +124,9 @@ def test_any_other_error_shows_the_places_in_the_projects_code(tmp_path: Path) -
         "import logging; logging.warning(secret); logging.getLogger('x').error(secret)",
         "import sys; print(secret, file=sys.stderr)",
         "import traceback\ntry: raise ValueError(secret)\nexcept ValueError: traceback.print_exc()",
-        "import threading\ndef fail(): raise ValueError(secret)\nt = threading.Thread(target=fail)\nt.start(); t.join()",
+        "import threading\ndef f(): raise ValueError(secret)\nt = threading.Thread(target=f); t.start(); t.join()",
         "class Bad:\n    def __del__(self): raise ValueError(secret)\nbad = Bad(); del bad",
-        "import os; _ = os.write(2, secret.encode())",
+        "import os, time\nfor n in (1, 2): _ = os.write(n, secret.encode())\ntime.sleep(1)",
         "%tb",
     ],
 )
@@ -132,9 +138,18 @@ def test_what_goes_to_stderr_goes_to_the_log(tmp_path: Path, code: str) -> None:
 
 def test_a_log_that_cannot_be_written_shows_nothing_instead(tmp_path: Path) -> None:
     source = write_notebook(tmp_path / "02_stage.ipynb", guarding(Path("/proc/none/run.log")), FAILURES["ValueError"])
-    with pytest.raises(pm.PapermillExecutionError):
+    with pytest.raises(pm.PapermillExecutionError) as caught:
         pm.execute_notebook(str(source), str(tmp_path / "out.ipynb"), progress_bar=False)
+    assert caught.value.ename == "ValueError"
     assert CANARY not in (tmp_path / "out.ipynb").read_text()
+
+
+def test_log_handlers_made_before_the_guard_are_diverted(tmp_path: Path) -> None:
+    log, early = tmp_path / "run.log", "import logging; logging.basicConfig()"
+    source = write_notebook(tmp_path / "02_stage.ipynb", early, guarding(log), "logging.error(secret)")
+    pm.execute_notebook(str(source), str(tmp_path / "out.ipynb"), progress_bar=False)
+    assert CANARY not in (tmp_path / "out.ipynb").read_text()
+    assert CANARY in log.read_text()
 
 
 def test_guarding_again_changes_the_log(tmp_path: Path) -> None:

@@ -97,17 +97,21 @@ def test_a_foreign_class_named_like_ours_is_not_quoted(tmp_path: Path) -> None:
 def test_a_notebook_that_leaves_early_has_failed(tmp_path: Path, code: str) -> None:
     execution, saved = execute(tmp_path, code, "2")
     assert execution.failure is not None and execution.failure.cell == 3
+    assert execution.failure.kind in code.replace("sys.exit", "SystemExit")
     assert code_status(saved) == ["completed", "completed", "failed", "pending"]
 
 
 @pytest.mark.parametrize("code", ["import os; os._exit(3)", "import os; os.kill(os.getpid(), 9)"])
-def test_a_dead_kernel_is_a_failure_and_its_cells_are_stamped_truthfully(tmp_path: Path, code: str) -> None:
+def test_a_dead_kernel_is_a_failure_and_its_cells_are_stamped_truthfully(
+    tmp_path: Path, code: str, caplog: pytest.LogCaptureFixture
+) -> None:
     execution, saved = execute(tmp_path, code, "2")
     assert execution.failure is not None
     assert (execution.failure.kind, execution.failure.cell) == ("DeadKernelError", 3)
     assert execution.failure.dead_kernel
     assert code_status(saved) == ["completed", "completed", "failed", "pending"]
     assert saved.metadata.papermill.exception is True
+    assert caplog.records == []
 
 
 def test_a_kernel_that_never_starts(tmp_path: Path) -> None:

@@ -190,9 +190,14 @@ time.sleep(600)
     assert wait_until(lambda: not alive(pid), 3)
 
 
-def test_a_kernel_started_in_a_thread_outlives_the_thread(tmp_path: Path) -> None:
+def test_a_kernel_started_in_a_thread_outlives_the_thread(tmp_path: Path, sockets: Path) -> None:
     kernel = Kernel("run-1", tmp_path, tmp_path / "run.log")
-    thread = threading.Thread(target=kernel.start)
+
+    def start() -> None:
+        kernel.start()
+        assert wait_until(lambda: any(path.is_socket() for path in sockets.rglob("k-*")), 60)
+
+    thread = threading.Thread(target=start)
     thread.start()
     thread.join()
     try:
