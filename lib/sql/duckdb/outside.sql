@@ -1,5 +1,6 @@
 -- Grain: one row per record of the batch older than the cutoff. `held`: the table holds, after this batch, that version,
 -- its equal or a greater one. `missed`: it holds a lesser one or none. `invalid`: the record has reasons.
+-- What is absent is asked for first: a row of nulls would compare as the greatest.
 CREATE TABLE outside AS
 SELECT
     j.delivery_seq,
@@ -7,8 +8,10 @@ SELECT
     j.stamp,
     CASE
         WHEN NOT j.is_accepted THEN 'invalid'
-        WHEN (s.settled_stamp, s.settled_seq, s.settled_line) >= (j.stamp, j.delivery_seq, j.source_line) THEN 'held'
-        WHEN (c.stamp, c.delivery_seq, c.source_line) >= (j.stamp, j.delivery_seq, j.source_line) THEN 'held'
+        WHEN s.visit_id IS NOT NULL
+            AND (s.settled_stamp, s.settled_seq, s.settled_line) >= (j.stamp, j.delivery_seq, j.source_line) THEN 'held'
+        WHEN c.visit_id IS NOT NULL
+            AND (c.stamp, c.delivery_seq, c.source_line) >= (j.stamp, j.delivery_seq, j.source_line) THEN 'held'
         WHEN c.row_hash = j.row_hash$carried_same THEN 'held'
         ELSE 'missed'
     END AS fate
