@@ -141,7 +141,7 @@ def top_providers(
 def cost_distribution(
     connection: sqlite3.Connection, minimum: int = MINIMUM, source: str | None = None
 ) -> pd.DataFrame:
-    """Grain: one row per bin [cost_from, cost_to) of currency units; the last may be open (`cost_to` null)."""
+    """Grain: one row per bin [cost_from, cost_to) of currency units; the first begins at 0, the last is open (null)."""
     counted = _rows(connection, "analytics/cost_bins", source=source)
     powers = max([ALWAYS_BINNED, *(row["digits"] - 2 for row in counted)])
     tenths = [0, *(edge * 10**power for power in range(powers) for edge in LEADING_EDGES), 10 ** (powers + 1)]
@@ -152,8 +152,8 @@ def cost_distribution(
     merged = merge_small_bins(bins, "visits", minimum, "cost_from", "cost_to")
     used = merged.index[merged["visits"] > 0]
     merged = merged.loc[used.min() : used.max()] if len(used) else merged.iloc[:0]
-    upper = merged["cost_to"].where(merged["cost_to"] < tenths[-1])
-    return _typed(merged.assign(cost_from=merged["cost_from"] / 10, cost_to=upper / 10), _BINS)
+    edges = [0.0, *(merged["cost_from"].iloc[1:] / 10), None]  # open ends: else they would tell the least and the most
+    return _typed(merged.assign(cost_from=edges[:-1][: len(merged)], cost_to=edges[1:][: len(merged)]), _BINS)
 
 
 def cost_summary(connection: sqlite3.Connection, minimum: int = MINIMUM, source: str | None = None) -> pd.DataFrame:

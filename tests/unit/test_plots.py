@@ -169,9 +169,9 @@ def test_a_small_group_is_not_drawn(
 @pytest.mark.parametrize(
     ("averages", "found"),
     [
-        ([100, None, None, None, 120], "Visits ran at 120 a week in the last four weeks, 20 % more than"),
-        ([100, None, None, None, 80], "Visits ran at 80 a week in the last four weeks, 20 % less than"),
-        ([100, None, None, None, 100], "Visits ran at 100 a week in the last four weeks, as"),
+        ([100, 110, 130, 150, 120], "Visits ran at 120 a week in the last four weeks, 20 % more than"),
+        ([100, 110, 130, 150, 80], "Visits ran at 80 a week in the last four weeks, 20 % less than"),
+        ([100, 110, 130, 150, 100], "Visits ran at 100 a week in the last four weeks, as"),
         ([None, None, None, None, 100], "Visits ran at 100 a week in the last four weeks"),
         ([None] * 5, "Visits per week: 100 visits, too short a time for an average"),
     ],
