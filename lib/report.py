@@ -5,7 +5,9 @@ from __future__ import annotations
 import html
 from pathlib import Path
 
+import bleach
 import nbformat
+from bleach.css_sanitizer import CSSSanitizer
 from nbconvert import HTMLExporter
 
 from lib.errors import UsageError
@@ -16,6 +18,16 @@ from lib.record import NOTEBOOKS
 from lib.stage import reconciliation_line
 
 FILE_NAME = "report.html"
+
+SAFE_TAGS = [
+    "a", "abbr", "b", "blockquote", "br", "caption", "code", "dd", "details", "div", "dl", "dt", "em", "h1", "h2", "h3",
+    "h4", "hr", "i", "li", "ol", "p", "pre", "s", "small", "span", "strong", "sub", "summary", "sup", "table", "tbody",
+    "td", "th", "thead", "tr", "ul",
+]  # fmt: skip
+"""What headings, prose and tables need; anything else in an output is shown as text."""
+
+SAFE_ATTRIBUTES = {"*": ["id", "class", "style", "title"], "a": ["href"], "th": ["scope"], "td": ["colspan", "rowspan"]}
+SAFE_STYLES = ["text-align"]
 
 
 def write_report(layout: Layout, run_id: str) -> Path:
@@ -38,12 +50,24 @@ def write_report(layout: Layout, run_id: str) -> Path:
         exclude_output_prompt=True,
         mathjax_url="",
         require_js_url="",
+        mermaid_js_url="",
     )
+    # nbconvert's own filter, which its templates call by this name, would show headings and table heads as text.
+    exporter.register_filter("clean_html", clean_html)
     page, _ = exporter.from_notebook_node(merged)
     target = record / FILE_NAME
     with whole_file(target) as stream:
         stream.write(page.encode())
     return target
+
+
+def clean_html(markup: str | bytes) -> str:
+    """Markup without anything that could run or load: unknown tags become text, unknown attributes go."""
+    text = markup.decode() if isinstance(markup, bytes) else str(markup)
+    cleaned: str = bleach.clean(
+        text, tags=SAFE_TAGS, attributes=SAFE_ATTRIBUTES, css_sanitizer=CSSSanitizer(SAFE_STYLES)
+    )
+    return cleaned
 
 
 def decision_of(manifest: Manifest) -> str:
