@@ -137,6 +137,11 @@ def snapshots_frame(run: Run, deliveries: tuple[Delivery, ...] | list[Delivery])
     )
 
 
+def snapshots_intact(run: Run, deliveries: tuple[Delivery, ...] | list[Delivery]) -> bool:
+    """True when every snapshot is as it was received; raises StoredDataChanged, which names it, when one is not."""
+    return all(check_snapshot(run.layout, each).exists() for each in deliveries)
+
+
 def standings_frame(all_standings: list[Standing]) -> pd.DataFrame:
     """One row per delivery, newest first: its file, where it stands, since which run, how many rows it held."""
     newest_first = all_standings[::-1]
@@ -168,9 +173,11 @@ def batch_frame(batch: Batch) -> pd.DataFrame:
 def window_frame(run: Run) -> pd.DataFrame:
     """What decides which rows are looked at. Grain: one row per fact, as text."""
     window = run.window
+    refresh = run.options.full_refresh
+    watermark = short_instant(window.watermark) if window.watermark else "none yet"
     facts = {
         "as of (the run's clock)": short_instant(run.as_of),
-        "watermark (the latest update loaded)": short_instant(window.watermark) if window.watermark else "none yet",
+        "watermark (the latest update loaded)": "not used: a full refresh" if refresh else watermark,
         "lookback": f"{window.lookback_hours:g} h",
         "cutoff (rows before it are outside)": short_instant(window.cutoff) if window.cutoff else "none: every row",
     }

@@ -36,7 +36,7 @@ def plot_delivery_sizes(frame: pd.DataFrame, batch: set[int], most: int = 20) ->
     title = f"The batch holds {inside:,.1f} KiB in {len(batch):,} deliver{'y' if len(batch) == 1 else 'ies'}"
     if usual:
         title += f"; the others held {usual:,.1f} KiB (median)"
-    subtitle = f"n = {len(frame):,} deliveries; plain: of this batch, hatched: others"
+    subtitle = f"n = {len(frame):,} deliver{'y' if len(frame) == 1 else 'ies'}; plain: of this batch, hatched: others"
     subtitle += f"; the newest {most} are drawn" if len(frame) > most else ""
     return tell(figure, title, subtitle, "Bar chart")
 
@@ -63,5 +63,7 @@ def plot_loads(frame: pd.DataFrame, most: int = 20) -> Figure:
     last = frame.iloc[-1]
     told = [f"{last[name]:,} {label}" for name, (label, _, _) in ACTIONS.items() if last[name]]
     title = f"The newest load: {', '.join(told)}" if told else "The newest load had no visits"
-    subtitle = f"n = {len(frame):,} loads" + (f"; the newest {most} are drawn" if len(frame) > most else "")
+    subtitle = f"n = {len(frame):,} load{'s' * (len(frame) > 1)}" + (
+        f"; the newest {most} are drawn" if len(frame) > most else ""
+    )
     return tell(figure, title, subtitle, "Stacked bar chart", legend=True)

@@ -193,7 +193,13 @@ def require_loaded(run: Run) -> str:
     load = run.manifest.get("load")
     if load is None:
         raise UsageError(f"run {run.run_id} has not been loaded; run 04_load first.")
-    return f"run {run.run_id} is loaded: version {load['version']:,} of the tables."
+    return f"Run {run.run_id} is loaded: version {load['version']:,} of the tables."
+
+
+def written_text(run: Run) -> str:
+    """What was written, reconciled with what was staged, in a line."""
+    counts = run.counts
+    return " + ".join(f"{counts[action]:,} {action}" for action in ACTIONS) + f" = {counts['staged']:,} staged visits"
 
 
 def _count(run: Run, name: str) -> int:

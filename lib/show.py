@@ -47,6 +47,11 @@ def say(sentence: str) -> None:
     _display(Shown(sentence, f"<p>{escape(sentence)}</p>"))
 
 
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """A number with its word: `1 file`, `3 deliveries`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def header(run: Run) -> None:
     """What a reader must know of a run first: which, when, over what, by whom, with which code."""
     table(header_frame(run), names=False)
@@ -86,14 +91,14 @@ def batch_text(run: Run) -> str:
         return "not chosen yet"
     numbers = [each["sequence"] for each in batch["deliveries"]]
     many = (
-        f"delivery {numbers[0]}" if len(numbers) == 1 else f"{len(numbers)} deliveries, {numbers[0]} to {numbers[-1]}"
+        f"delivery {numbers[0]}" if len(numbers) == 1 else f"{len(numbers):,} deliveries, {numbers[0]} to {numbers[-1]}"
     )
     return f"{many} ({batch['kind']})"
 
 
 def table(frame: pd.DataFrame, names: bool = True) -> None:
     """A frame as a table: thousands separated, missing values as a dash, at most 40 rows; without `names` no head."""
-    columns = [[_cell(value, str(name)) for value in frame[name].head(MOST_ROWS).tolist()] for name in frame.columns]
+    columns = [_cells(frame[name].head(MOST_ROWS).tolist(), str(name)) for name in frame.columns]
     rows = [list(row) for row in zip(*columns, strict=True)]
     head = [str(name).replace("_", " ") for name in frame.columns] if names else None
     left = [not _is_number(frame[name]) for name in frame.columns]
@@ -120,7 +125,7 @@ def check(claim: str, holds: bool) -> None:
 
 def query(text: str) -> None:
     """A statement as it would be typed."""
-    _display(Shown(text, f"<pre>{escape(text)}</pre>"))
+    _display(Shown(text, f"<pre><code>{escape(text)}</code></pre>"))
 
 
 def picture(figure: Figure) -> None:
@@ -136,7 +141,13 @@ def _code(commit: str | None, dirty: bool | None) -> str:
     return f"{commit[:12]}{' with uncommitted changes' if dirty else ''}"
 
 
-def _cell(value: Any, name: str) -> str:
+def _cells(values: list[Any], name: str) -> list[str]:
+    """The values of one column as text, numbers with as many decimals as the column needs."""
+    numbers = [value for value in values if isinstance(value, float | int) and value == value]
+    return [_cell(value, name, decimals=1 if any(value % 1 for value in numbers) else 0) for value in values]
+
+
+def _cell(value: Any, name: str, decimals: int) -> str:
     """One value as text. Booleans are numbers to Python, so they come first."""
     if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value):
         return NOTHING
@@ -150,7 +161,7 @@ def _cell(value: Any, name: str) -> str:
         return value
     if name in SHARES:
         return f"{100 * float(value):.1f} %"
-    return f"{value:,.1f}" if float(value) % 1 else f"{int(value):,}"
+    return f"{value:,.{decimals}f}"
 
 
 def _plain_day(value: datetime) -> str:

@@ -14,7 +14,7 @@ from lib.errors import GateFailed, StoredDataChanged
 from lib.extract import delivery_standings, run_batch
 from lib.files import sha256_of_file
 from lib.gate import ACCEPTABLE, GateResult, evaluate_gate, write_dq_report
-from lib.judged import judged_profile
+from lib.judged import BATCH, judged_profile
 from lib.run import Run
 from lib.sql import literal
 from lib.stage import read_profile
@@ -100,20 +100,16 @@ def judged_frame(run: Run) -> pd.DataFrame:
     """The profile as the gate judges it. Grain: one row per measure: batch, lowest and highest delivery."""
     settings = run.settings
     judged = judged_profile(read_profile(run), settings.gate, has_costs=settings.columns.visit_cost is not None)
-    measures = judged.set_index("scope").T
-    deliveries = measures.drop(columns="batch").astype("float64")
-    shown = {
-        "batch": measures["batch"],
-        "lowest delivery": deliveries.min(axis=1),
-        "highest delivery": deliveries.max(axis=1),
+    measures = judged.set_index("scope").astype("float64")
+    shown = {"batch": measures.loc[BATCH]}
+    if len(measures) > 2:  # a single delivery is the batch
+        deliveries = measures.drop(index=BATCH)
+        shown |= {"lowest delivery": deliveries.min(), "highest delivery": deliveries.max()}
+    texts = {
+        scope: [_measure(str(name), float(value)) for name, value in values.to_dict().items()]
+        for scope, values in shown.items()
     }
-    return pd.DataFrame(
-        {"measure": [name.replace("_", " ") for name in measures.index]}
-        | {
-            column: [_measure(name, value) for name, value in zip(measures.index, values, strict=True)]
-            for column, values in shown.items()
-        }
-    )
+    return pd.DataFrame({"measure": [str(name).replace("_", " ") for name in measures.columns], **texts})
 
 
 def suite_frame(result: GateResult, suite: str) -> pd.DataFrame:
@@ -142,8 +138,8 @@ def every_rule_judged(result: GateResult) -> bool:
     return {each.rule for each in result.rules} == {each.id for each in rules()}
 
 
-def _measure(name: str, value: float | None) -> str:
-    if value is None or pd.isna(value):
+def _measure(name: str, value: float) -> str:
+    if pd.isna(value):
         return "not judged"
     if name.endswith(("_share", "_drop")):
         return f"{100 * value:.2f} %"
