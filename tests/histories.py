@@ -72,13 +72,18 @@ def text_of(step: Deliver, names: Mapping[str, str | None] | None = None) -> str
 
 
 def play(history: Iterable[Step], model: Model) -> Iterator[tuple[Run, Result]]:
-    """Each run of the history with the model's result; the model's tables are those after that run."""
+    """Each run of the history with the model's result; the model's tables are those after that run.
+
+    A run that has nothing to read, or nothing to accept, is none.
+    """
     folder: dict[str, tuple[str, list[Row]]] = {}
     for step in history:
         if isinstance(step, Deliver):
             folder[step.path] = to_csv(step.items, model.names)
         else:
             model.take(folder, step.as_of)
+            if not model.batch(step.full_refresh, step.accept):
+                continue
             yield step, model.run(step.as_of, full_refresh=step.full_refresh, accept=step.accept)
 
 

@@ -14,12 +14,13 @@ from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from math import floor
 
-from tests.model_rows import Contract, Judged, Line, Row, Version
+from tests.model_rows import Contract, Identity, Judged, Line, Row, Version
 
 
 @dataclass
 class Delivery:
-    """`status`: pending, loaded, held, refused or discarded. `content`: what tells one file's bytes from another's."""
+    """`status`: pending, loaded, held, refused or discarded. `content`: what tells one file's bytes from another's.
+    `failed`: while held, each rule that held its batch, with the worst that was observed."""
 
     sequence: int
     rows: list[Row]
@@ -27,6 +28,23 @@ class Delivery:
     path: str
     content: object
     status: str = "pending"
+    failed: dict[str, Fraction] = field(default_factory=dict)
+
+
+@dataclass
+class Entry:
+    """One refused text, wherever it stood. `stamp` is None when it cannot be trusted: unreadable, or in the future."""
+
+    visit_id: str | None
+    stamp: datetime | None
+    first: Line
+    reasons: tuple[str, ...]
+    is_open: bool = True
+
+    def is_answered_by(self, version: Version) -> bool:
+        if version.visit_id != self.visit_id:
+            return False
+        return version.order > (self.stamp, *self.first) if self.stamp else version.at > self.first
 
 
 @dataclass
@@ -157,6 +175,7 @@ class Model(Contract):
     loaded: dict[Line, Version] = field(default_factory=dict, init=False)
     facts: Facts = field(default_factory=dict, init=False)
     quarantine: dict[Line, Judged] = field(default_factory=dict, init=False)
+    entries: dict[Identity, Entry] = field(default_factory=dict, init=False)
     watermark: datetime | None = field(default=None, init=False)
     last_batch: tuple[int, ...] = field(default=(), init=False)
 
@@ -184,12 +203,18 @@ class Model(Contract):
         return [each for each in self.deliveries.values() if each.status in statuses]
 
     def batch(self, full_refresh: bool = False, accept: Iterable[str] = ()) -> list[Delivery]:
-        """All pending; if none, the held that the source still offers; if none, the last loaded batch again."""
+        """All pending; if none, the held that the source still offers; if none, the last loaded batch again.
+
+        With `accept`, the held that failed nothing else, while pending ones wait. Empty: there is nothing to run.
+        """
+        accepted = [each for each in self._with("held") if each.failed.keys() <= set(accept)]
+        if accept and not accepted:
+            return []
         if full_refresh:
-            return self._with("loaded", "pending", *(["held"] if set(accept) else []))
+            return self._with("loaded", "pending") + accepted if accept else self._with("loaded", "pending")
         offered = [each for each in self._with("held") if self._last_of(each.path) is each]
         again = [each for each in self._with("loaded") if each.sequence in self.last_batch]
-        return self._with("pending") or offered or again
+        return accepted if accept else self._with("pending") or offered or again
 
     # One run
 
@@ -200,10 +225,14 @@ class Model(Contract):
         accept: Iterable[str] = (),
         lookback_hours: float | None = None,
     ) -> Result:
-        """Judge, window, resolve, gate; commit unless it fails. `accept`: gate rules that a held batch may break."""
+        """Judge, window, resolve, gate; commit unless it fails. `accept`: gate rules that held deliveries may break once
+        more, by no more than they did."""
         batch = self.batch(full_refresh, accept)
         new = [delivery.sequence for delivery in batch if delivery.status != "loaded"]
-        waived = set(accept) if full_refresh or all(delivery.status == "held" for delivery in batch) else set()
+        waived: dict[str, Fraction] = {}
+        for delivery in batch:
+            for rule in delivery.failed.keys() & set(accept):
+                waived[rule] = max(delivery.failed[rule], waived.get(rule, Fraction(0)))
         lookback = timedelta(hours=self.lookback_hours if lookback_hours is None else lookback_hours)
         cutoff = None if full_refresh or self.watermark is None else self.watermark - lookback
         judged = [self.judge(row, delivery.sequence, delivery.clock) for delivery in batch for row in delivery.rows]
@@ -212,9 +241,9 @@ class Model(Contract):
         accepted = {each.at: each.version for each in inside if each.version}
 
         loaded = accepted if full_refresh else self.loaded | accepted
-        start = {} if full_refresh else self.facts
         facts = {key: current(versions) for key, versions in by_visit(loaded.values()).items()}
-        staged = {key: current(versions) for key, versions in by_visit(accepted.values()).items()}
+        staged = {key: max(versions, key=lambda each: each.order) for key, versions in by_visit(accepted.values()).items()}
+        contenders = [*accepted.values(), *([] if full_refresh else self.facts.values())]
 
         scopes = {0: Counts()} | {each.sequence: Counts() for each in batch}
         for each in outside:
@@ -225,15 +254,17 @@ class Model(Contract):
             for counts in (scopes[0], scopes[each.at[0]]):
                 self._count_inside(counts, each, each.identity in known)
         for key, version in staged.items():
-            rivals = [v for v in [*accepted.values(), *start.values()] if v.visit_id == version.visit_id]
+            rivals = [each for each in contenders if each.visit_id == version.visit_id]
             for counts in (scopes[0], scopes[version.delivery_seq]):
-                self._count_staged(counts, version, start.get(key), facts[key], rivals)
+                self._count_staged(counts, version, self.facts.get(key), facts[key], rivals)
 
-        failures = self._gate(scopes, new, waived)
+        broken = self._gate(scopes, {*new, *([] if full_refresh or not new else [0])}, waived)
+        failures = {rule: set(observed) for rule, observed in broken.items()}
         if failures:
             alone = set().union(*failures.values()) - {0}
             for sequence in (alone or set(new)) & set(new):
                 self.deliveries[sequence].status = "held"
+                self.deliveries[sequence].failed = {rule: max(observed.values()) for rule, observed in broken.items()}
             changes = {}
         else:
             changes = metric_changes(self.facts, facts)
@@ -242,9 +273,10 @@ class Model(Contract):
             self.watermark = max((mark for mark in marks if mark is not None), default=None)
             self.loaded, self.facts = loaded, facts
             self.quarantine |= {each.at: each for each in inside if each.reasons}
-            self.last_batch = tuple(delivery.sequence for delivery in batch)
+            self._keep_entries([each for each in inside if each.reasons])
+            self.last_batch = tuple(new) or self.last_batch
             for delivery in batch:
-                delivery.status = "loaded"
+                delivery.status, delivery.failed = "loaded", {}
         sequences, counts = tuple(delivery.sequence for delivery in batch), scopes.pop(0)
         return Result(not failures, bool(new), sequences, counts, scopes, failures, changes, cutoff, self.watermark)
 
@@ -285,24 +317,37 @@ class Model(Contract):
         counts.inserted += old is None
         counts.updated += changed and old is not None
         counts.unchanged += not changed
-        tied = any(each.last_updated == fact.last_updated and each.values != fact.values for each in rivals)
+        tied = self.stamped and any(each.last_updated == fact.last_updated and each.values != fact.values for each in rivals)
         counts.same_stamp_changes += changed and tied
 
-    def _gate(self, scopes: dict[int, Counts], new: list[int], waived: set[str]) -> dict[str, set[int]]:
-        failures: dict[str, set[int]] = {}
+    def _keep_entries(self, refused: list[Judged]) -> None:
+        for each in refused:
+            trusted = each.stamp if "future_last_updated" not in each.reasons else None
+            entry = self.entries.setdefault(each.identity, Entry(each.visit_id, trusted, each.at, each.reasons))
+            entry.first, entry.reasons = min(entry.first, each.at), each.reasons
+        for entry in self.entries.values():
+            entry.is_open = entry.is_open and not any(map(entry.is_answered_by, self.loaded.values()))
+
+    def _gate(
+        self, scopes: dict[int, Counts], new: set[int], waived: Mapping[str, Fraction]
+    ) -> dict[str, dict[int, Fraction]]:
+        """Each rule that is broken: the scopes that break it, with what was observed there."""
+        failures: dict[str, dict[int, Fraction]] = {}
         for scope, counts in scopes.items():
             arrived = counts.superseded + counts.staged
-            if arrived == 0 and (scope in new or (scope == 0 and new)):
-                failures.setdefault("zero_row_load", set()).add(scope)
+            if arrived == 0 and scope in new and "zero_row_load" not in waived:
+                failures.setdefault("zero_row_load", {})[scope] = Fraction(0)
             for rule, rows in (
                 ("refused_share", counts.newly_refused),
                 ("missing_required_share", counts.newly_missing),
                 ("invalid_visit_date_share", counts.newly_invalid_visit_date),
             ):
-                total = arrived + counts.newly_refused
-                if total and rows >= self.min_failing_rows and Fraction(rows, total) > self.max_share:
-                    failures.setdefault(rule, set()).add(scope)
-        return {rule: found for rule, found in failures.items() if rule not in waived}
+                if rows < max(self.min_failing_rows, 1):
+                    continue
+                share = Fraction(rows, arrived + counts.newly_refused)
+                if share > max(self.max_share, waived.get(rule, Fraction(0))):
+                    failures.setdefault(rule, {})[scope] = share
+        return failures
 
     # What the tables say
 

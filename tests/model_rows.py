@@ -37,6 +37,8 @@ DIRECTIVES = {
 
 Line = tuple[int, int]
 """Where a row stands: (delivery sequence, physical line)."""
+Identity = tuple[str | None, ...]
+"""A row's own text, cell by cell, or the physical text of a malformed one."""
 Order = tuple[datetime, int, int]
 """What versions of a visit are ordered by: (last_updated, delivery sequence, physical line)."""
 
@@ -99,7 +101,7 @@ class Judged:
     stamp: datetime | None
 
     @property
-    def identity(self) -> tuple[str | None, ...]:
+    def identity(self) -> Identity:
         """The row's own text: the same text refused in an earlier run makes it known."""
         return (*(self.row.cells.get(name) for name in COLUMNS), self.row.malformed)
 
