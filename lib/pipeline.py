@@ -13,11 +13,11 @@ from typing import Any, NoReturn, Protocol
 
 from lib.confidential import log_exception
 from lib.config import ROOT, Settings, resolve
-from lib.errors import BY_NAME, PipelineError, StoredDataChanged, TemporaryFailure
+from lib.errors import BY_NAME, PipelineError, ReportIncomplete, StoredDataChanged, TemporaryFailure
 from lib.execute import Execution, Failure, execute_notebook
 from lib.layout import Layout
 from lib.lock import hold_warehouse
-from lib.manifest import Manifest
+from lib.manifest import FILE_NAME, Manifest
 from lib.record import NOTEBOOKS, Outcome, close_record, open_to_readers, repair_records
 from lib.report import write_report
 from lib.run import Options, Run
@@ -64,6 +64,7 @@ def run_pipeline(
     layout.create()
     with hold_warehouse(layout.lock_file, "run_pipeline.py run"), _signals_as_interrupts():
         _prepare(layout, options, progress)
+        _finish_report(layout, config_file, progress)
         run = Run.begin(settings, data_dir=data_dir, as_of=as_of, options=options)
         progress.began(run)
         executions: list[Execution] = []
@@ -93,6 +94,22 @@ def _prepare(layout: Layout, options: Options, progress: Progress) -> None:
         connection.close()
     if repaired:
         progress.repaired(repaired)
+
+
+def _finish_report(layout: Layout, config_file: str, progress: Progress) -> None:
+    """Do again what the newest run could not finish after its commit: 05 and the page. Later runs chain to its record,
+    so only the newest one may still be mended. A report that fails again stays as it is."""
+    newest = layout.run_ids()[-1:]
+    if not newest or not (layout.record(newest[0]) / FILE_NAME).exists():
+        return
+    run = Run.existing(layout.data_dir, newest[0])
+    if run.manifest.get("exit_code") != ReportIncomplete.exit_code or run.manifest.get("recovered"):
+        return
+    execution = _execute(run, NOTEBOOKS[-1], config_file, progress)
+    if not execution.failure:
+        close_record(layout, run.run_id, "loaded", exit_code=ReportIncomplete.exit_code, recovered=True)
+        write_report(layout, run.run_id)
+        progress.repaired([run.run_id])
 
 
 def _execute(run: Run, name: str, config_file: str, progress: Progress) -> Execution:
@@ -127,7 +144,7 @@ def _close(run: Run, executions: list[Execution], interrupt: KeyboardInterrupt |
         open_to_readers(run.layout, run.run_id, run.settings.readers_group)
     except Exception as error:  # the tables are as they are; what is missing is a copy, and the next run makes it
         log_exception(run.log, error, "closing the record")
-        exit_code, message = exit_code or 8, message or _incomplete(run)
+        exit_code, message = exit_code or ReportIncomplete.exit_code, message or _incomplete(run)
     manifest = Manifest.read(run.record).content
     return Ended(exit_code, outcome, message, manifest, run.record)
 
@@ -136,7 +153,11 @@ def _decide(
     loaded: bool, failure: Failure | None, interrupt: KeyboardInterrupt | None
 ) -> tuple[Outcome, int, str | None]:
     if loaded and (failure or interrupt):
-        return "loaded", 8, "the tables are loaded, the report is incomplete; the next run repairs the record."
+        return (
+            "loaded",
+            ReportIncomplete.exit_code,
+            "the tables are loaded, the report is incomplete; the next run repairs the record.",
+        )
     if interrupt:
         code = 143 if isinstance(interrupt, Terminated) else 130
         return "interrupted", code, "interrupted: nothing was loaded; run again."
