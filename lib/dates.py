@@ -62,12 +62,12 @@ def pattern_of(declared: str) -> str:
     return "".join(pattern).replace(r"\d", "[0-9]")
 
 
-def offset_steps(timezone: str, first_year: int = 1900, last_year: int = 2100) -> list[tuple[datetime, int]]:
+def offset_steps(timezone: str, first_year: int = 1800, last_year: int = 2100) -> list[tuple[datetime, int]]:
     """The zone's offset as steps of local wall time: `(from this local time on, seconds east of UTC)`, ascending.
 
     A repeated local hour is the earlier instant and a skipped one takes the offset before the gap (PEP 495, fold=0),
-    so each change of offset takes effect at the later of the two wall times it connects. The first step reaches back
-    for ever. The last year's offset goes on.
+    so each change of offset takes effect at the later of the two wall times it connects. The first step, local mean
+    time for most zones, reaches back for ever. The last year's offset goes on.
     """
     zone = ZoneInfo(timezone)
 

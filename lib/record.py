@@ -69,6 +69,8 @@ def repair_records(layout: Layout, connection: sqlite3.Connection) -> list[str]:
         try:
             manifest = Manifest.read(layout.record(run_id))
         except UsageError:  # died before its manifest: nothing was begun
+            if not any(layout.record(run_id).iterdir()):
+                layout.record(run_id).rmdir()
             continue
         if manifest.get("ended"):
             continue

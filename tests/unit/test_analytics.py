@@ -75,9 +75,10 @@ def change(
     after: int | None,
     inserted: int = 0,
     corrected: int = 0,
+    costless: int = 0,
 ) -> None:
     cents = [None if visits is None else visits * 1000 for visits in (before, after)]
-    missing = [None if visits is None else 0 for visits in (before, after)]
+    missing = [None if before is None else 0, None if after is None else costless]
     warehouse.execute(
         "INSERT INTO metric_changes VALUES ('r2',?,?,?,1,1,?,?,1,1,?,?,?,?,0,0,0)",
         (str(day), before, after, *cents, *missing, inserted, corrected),
@@ -260,6 +261,15 @@ def test_one_visits_cost_is_not_the_difference_of_two_totals(warehouse: sqlite3.
     frame = restated_days(warehouse, "r2")
     assert frame["visits_difference"].tolist() == [1]
     assert frame[["cost_before", "cost_after", "cost_difference"]].isna().all(axis=None)
+
+
+@pytest.mark.parametrize(("costless", "hidden"), [(8, True), (2, True), (1, False)])
+def test_many_new_visits_of_which_few_have_a_cost_do_not_tell_it(
+    warehouse: sqlite3.Connection, costless: int, hidden: bool
+) -> None:
+    add_days(warehouse, 29)
+    change(warehouse, MONDAY, 20, 29, inserted=9, costless=costless)
+    assert restated_days(warehouse, "r2")["cost_after"].isna().tolist() == [hidden]
 
 
 @pytest.mark.parametrize(("corrected", "hidden"), [(7, True), (8, False)])

@@ -92,6 +92,10 @@ def test_a_total_that_is_small_keeps_its_count_and_loses_its_cost() -> None:
     assert merged["cost"].isna().tolist() == [True]
 
 
+def test_zeros_beside_a_small_total_would_tell_where_it_lies() -> None:
+    assert pairs(merge_small(categories(Monday=0, Tuesday=3), "code", "visits", 8), "code") == {"all": 3}
+
+
 def test_a_category_really_named_other_is_not_shown_twice() -> None:
     merged = merge_small(categories(I10=50, other=20, A=5, B=4), "code", "visits", 8)
     assert pairs(merged, "code") == {"I10": 50, "other": 29}
