@@ -8,6 +8,7 @@ from pathlib import Path
 import bleach
 import nbformat
 from bleach.css_sanitizer import CSSSanitizer
+from jinja2 import DictLoader
 from nbconvert import HTMLExporter
 
 from lib.errors import UsageError
@@ -18,6 +19,18 @@ from lib.record import NOTEBOOKS
 from lib.stage import reconciliation_line
 
 FILE_NAME = "report.html"
+
+TEMPLATE_NAME = "report.html.j2"
+TEMPLATE = """
+{%- extends 'lab/index.html.j2' -%}
+{% block data_png scoped %}
+<div class="jp-RenderedImage jp-OutputArea-output">
+<img src="data:image/png;base64,{{ output.data['image/png'] | escape_html }}"
+     alt="{{ (output | get_metadata('alt', 'image/png') or '') | escape_html }}">
+</div>
+{% endblock data_png %}
+"""
+"""nbconvert's page, with the pictures' own alternative texts, which its templates drop."""
 
 SAFE_TAGS = [
     "a", "abbr", "b", "blockquote", "br", "caption", "code", "dd", "details", "div", "dl", "dt", "em", "h1", "h2", "h3",
@@ -43,7 +56,8 @@ def write_report(layout: Layout, run_id: str) -> Path:
     for page in pages:
         merged.cells += [_keep_apart(cell, index) for index, cell in enumerate(page.cells)]
     exporter = HTMLExporter(
-        template_name="lab",
+        template_file=TEMPLATE_NAME,
+        extra_loaders=[DictLoader({TEMPLATE_NAME: TEMPLATE})],
         sanitize_html=True,
         exclude_input=True,
         exclude_input_prompt=True,
