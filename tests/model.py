@@ -242,7 +242,9 @@ class Model(Contract):
 
         loaded = accepted if full_refresh else self.loaded | accepted
         facts = {key: current(versions) for key, versions in by_visit(loaded.values()).items()}
-        staged = {key: max(versions, key=lambda each: each.order) for key, versions in by_visit(accepted.values()).items()}
+        staged = {
+            key: max(versions, key=lambda each: each.order) for key, versions in by_visit(accepted.values()).items()
+        }
         contenders = [*accepted.values(), *([] if full_refresh else self.facts.values())]
 
         scopes = {0: Counts()} | {each.sequence: Counts() for each in batch}
@@ -317,7 +319,9 @@ class Model(Contract):
         counts.inserted += old is None
         counts.updated += changed and old is not None
         counts.unchanged += not changed
-        tied = self.stamped and any(each.last_updated == fact.last_updated and each.values != fact.values for each in rivals)
+        tied = self.stamped and any(
+            each.last_updated == fact.last_updated and each.values != fact.values for each in rivals
+        )
         counts.same_stamp_changes += changed and tied
 
     def _keep_entries(self, refused: list[Judged]) -> None:
