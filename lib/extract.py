@@ -142,14 +142,16 @@ def snapshots_intact(run: Run, deliveries: tuple[Delivery, ...] | list[Delivery]
     return all(check_snapshot(run.layout, each).exists() for each in deliveries)
 
 
-def standings_frame(all_standings: list[Standing]) -> pd.DataFrame:
-    """One row per delivery, newest first: its file, where it stands, since which run, how many rows it held."""
+def standings_frame(all_standings: list[Standing], batch: Batch) -> pd.DataFrame:
+    """One row per delivery, newest first: its file, whether it is in the batch, where it stands, since which run."""
     newest_first = all_standings[::-1]
+    members = {each.sequence for each in batch.deliveries}
     return pd.DataFrame(
         {
             "delivery": [each.delivery.sequence for each in newest_first],
             "file": [each.delivery.name for each in newest_first],
             "bytes": [each.delivery.bytes for each in newest_first],
+            "in batch": [each.delivery.sequence in members for each in newest_first],
             "stands": [each.status for each in newest_first],
             "since run": [each.run_id for each in newest_first],
             "rows read": pd.array([each.rows_read for each in newest_first], "Int64"),

@@ -14,8 +14,8 @@ KIB = 1024
 
 
 @styled
-def plot_delivery_sizes(frame: pd.DataFrame, batch: set[int], most: int = 20) -> Figure:
-    """How large is this batch beside other deliveries? In: `extract.standings_frame`, and the batch's sequences."""
+def plot_delivery_sizes(frame: pd.DataFrame, most: int = 20) -> Figure:
+    """How large is this batch beside other deliveries? In: `extract.standings_frame`."""
     if frame.empty:
         return nothing_to_draw("Size of each delivery", "nothing was ever delivered")
     drawn = frame.sort_values("delivery").tail(most)
@@ -23,19 +23,14 @@ def plot_delivery_sizes(frame: pd.DataFrame, batch: set[int], most: int = 20) ->
     names = [f"{number:06d} {shortened(file)}" for number, file in zip(drawn["delivery"], drawn["file"], strict=True)]
     figure, axes = canvas(1.6 + 0.27 * len(drawn), grid="x")
     bars = horizontal_bars(axes, names, sizes, [f"{size:,.1f}" for size in sizes])
-    for bar, number in zip(bars, drawn["delivery"], strict=True):
-        look = {"facecolor": BLUE} if number in batch else {"facecolor": SKY, "hatch": "///", "edgecolor": "white"}
+    for bar, in_batch in zip(bars, drawn["in batch"], strict=True):
+        look = {"facecolor": BLUE} if in_batch else {"facecolor": SKY, "hatch": "///", "edgecolor": "white"}
         bar.set(**look)
     axes.set(xlabel="size (KiB)")
-    inside = numbers(frame[frame["delivery"].isin(batch)], "bytes").sum() / KIB
-    usual = (
-        float(np.median(numbers(frame[~frame["delivery"].isin(batch)], "bytes"))) / KIB
-        if len(frame) > len(batch)
-        else 0
-    )
-    title = f"The batch holds {inside:,.1f} KiB in {len(batch):,} deliver{'y' if len(batch) == 1 else 'ies'}"
-    if usual:
-        title += f"; the others held {usual:,.1f} KiB (median)"
+    members = frame["in batch"].astype(bool)
+    batch, others = numbers(frame[members], "bytes") / KIB, numbers(frame[~members], "bytes") / KIB
+    title = f"The batch holds {batch.sum():,.1f} KiB in {len(batch):,} deliver{'y' if len(batch) == 1 else 'ies'}"
+    title += f"; the others held {np.median(others):,.1f} KiB (median)" if len(others) else ""
     subtitle = f"n = {len(frame):,} deliver{'y' if len(frame) == 1 else 'ies'}; plain: of this batch, hatched: others"
     subtitle += f"; the newest {most} are drawn" if len(frame) > most else ""
     return tell(figure, title, subtitle, "Bar chart")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import statistics
 from datetime import datetime
@@ -183,6 +184,14 @@ def window_frame(profile: pd.DataFrame) -> pd.DataFrame:
 def inside(profile: pd.DataFrame) -> int:
     """Records of the batch inside the window."""
     return int(window_frame(profile[profile["is_batch"].astype(bool)])["inside"].iloc[0])
+
+
+def missed_text(run: Run) -> str:
+    """How many rows came too late, and the lookback that would have caught them, in whole hours: no stamp is told."""
+    missed, needs = run.counts["outside_missed"], run.manifest.get("missed_needs_hours")
+    if not missed or needs is None:
+        return "No row was missed."
+    return f"{missed:,} missed: a lookback of {math.ceil(needs):,} h would have caught them, as --full-refresh will."
 
 
 def refused_frame(profile: pd.DataFrame) -> pd.DataFrame:

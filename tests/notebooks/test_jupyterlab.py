@@ -1,0 +1,106 @@
+"""The notebooks open and run in JupyterLab, in a browser, wherever it was started, and touch nothing but the sandbox.
+
+SCREENSHOTS=folder keeps a picture of each notebook. Needs Chromium and its driver (tests/browser.py says how).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lib import provenance
+from tests.browser import Page, chromium, copy_project, jupyterlab, require_chromium
+
+NOTEBOOKS = ("01_extract", "02_stage", "03_validate", "04_load", "05_analytics")
+QUIETLY = ["--ServerApp.ip=127.0.0.1", "--ServerApp.port=0", "--no-browser"]
+QUIETLY += ["--allow-root"] if os.geteuid() == 0 else []
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return copy_project(tmp_path / "project")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home whose user has made another kernel the default one, for another project: it must not be taken."""
+    kernel = tmp_path / "home" / "jupyter" / "data" / "kernels" / "python3" / "kernel.json"
+    kernel.parent.mkdir(parents=True)
+    kernel.write_text(json.dumps({"argv": ["/bin/false"], "display_name": "Another project", "language": "python"}))
+    return tmp_path / "home"
+
+
+def cells_on_disk(path: Path) -> list[dict[str, object]]:
+    return json.loads(path.read_text())["cells"]
+
+
+def step_through(page: Page, project: Path, name: str) -> None:
+    """Open one notebook, run it, and hold what is shown against what is written."""
+    page.notebook(name)
+    page.run_all_cells()
+    page.shoot(name)
+    cells, written = page.cells(), cells_on_disk(project / "notebooks" / f"{name}.ipynb")
+    assert [cell.code for cell in cells] == [cell["cell_type"] == "code" for cell in written]
+    assert [error for cell in cells for error in cell.errors] == []
+    numbers = [cell.number for cell in cells if cell.code]
+    assert numbers == list(range(1, len(numbers) + 1)), "every cell ran once, in order"
+    drawn = [sum(line.startswith("picture(") for line in "".join(each["source"]).splitlines()) for each in written]
+    assert sum(drawn) > 0
+    assert [len(cell.images) for cell in cells] == drawn
+    assert all(image.shown for cell in cells for image in cell.images)
+
+
+def newest_manifest(project: Path) -> dict[str, object]:
+    return json.loads(max((project / "data/sandbox/runs").glob("*/manifest.json")).read_text())
+
+
+def test_make_lab_runs_all_five_notebooks(project: Path, home: Path):
+    require_chromium()
+    files = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
+    make_lab = ["make", "-o", ".venv/.ready", f"PY={sys.executable}", "lab", f"ARGS={' '.join(QUIETLY)}"]
+    with jupyterlab(make_lab, project, home) as server, chromium(home) as window:
+        page = Page(window, server)
+        page.folder("notebooks")
+        for name in NOTEBOOKS:
+            step_through(page, project, name)
+
+        made = {path.relative_to(project) for path in project.rglob("*") if path.is_file() and path not in files}
+        places = {path.parent.name if path.suffix in (".pyc", ".ipynb") else path.parts[1] for path in made}
+        assert places == {"sandbox", "__pycache__", ".ipynb_checkpoints"}, "nothing else was written"
+        assert [path for path, content in files.items() if path.read_bytes() != content] == [], "nothing was changed"
+
+        saved = project / "notebooks" / "05_analytics.ipynb"
+        page.save(saved)
+    assert any(cell.get("outputs") for cell in cells_on_disk(saved))
+    subprocess.run([sys.executable, "-m", "nbstripout", str(saved)], check=True, timeout=60)
+    assert all(not cell.get("outputs") for cell in cells_on_disk(saved))
+
+    run = newest_manifest(project)
+    assert run["outcome"] == "loaded"
+    assert run["packages"] == provenance.packages(), "the kernel is this project's interpreter"
+    warehouse = sqlite3.connect(project / "data/sandbox/warehouse.db")
+    assert warehouse.execute("SELECT count(*) > 0 FROM fact_visits").fetchone() == (1,)
+    warehouse.close()
+
+
+def test_jupyterlab_started_in_the_notebooks_folder(project: Path, home: Path):
+    require_chromium()
+    lab = [sys.executable, "-m", "jupyterlab", *QUIETLY]
+    with jupyterlab(lab, project / "notebooks", home) as server, chromium(home) as window:
+        page = Page(window, server)
+        for name in NOTEBOOKS[:2]:
+            step_through(page, project, name)
+        shown = page.run_new_cell("(run.visits().patient_id != run.visits(reveal=True).patient_id).all()")
+        assert "True" in shown, "identifiers are masked, and a person at the keyboard may see them"
+    assert newest_manifest(project)["packages"] == provenance.packages()
+    assert sorted(path.name for path in (project / "notebooks").iterdir() if path.suffix != ".ipynb") == [
+        ".ipynb_checkpoints"
+    ]
