@@ -87,6 +87,7 @@ def stage_batch(
                 carried_same="".join(f" AND o.{name} IS NOT DISTINCT FROM c.{name}" for name in carried),
             )
         )
+        engine.execute("DROP TABLE ordered")  # the largest; nothing below reads it
         engine.execute(
             statement(
                 "duckdb/outside",

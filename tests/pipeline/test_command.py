@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from tests.pipeline.clinic import ROOT, Clinic, row
 
 PATIENT = "P-canary-4711"

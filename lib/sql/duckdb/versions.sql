@@ -1,5 +1,5 @@
 -- Grain: one row per accepted version inside the window, with its row_hash.
-CREATE TABLE versions AS
+CREATE VIEW versions AS
 SELECT
     delivery_seq,
     source_line,
