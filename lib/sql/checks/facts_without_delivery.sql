@@ -2,4 +2,4 @@
 SELECT COUNT(*) AS visits
 FROM fact_visits AS f
 LEFT JOIN deliveries AS d ON d.source = f.source AND d.sequence = f.delivery_seq AND d.status = 'loaded'
-WHERE 0
+WHERE d.sequence IS NULL
