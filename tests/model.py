@@ -225,8 +225,8 @@ class Model(Contract):
         accept: Iterable[str] = (),
         lookback_hours: float | None = None,
     ) -> Result:
-        """Judge, window, resolve, gate; commit unless it fails. `accept`: gate rules that held deliveries may break once
-        more, by no more than they did."""
+        """Judge, window, resolve, gate; commit unless it fails. `accept`: gate rules that held deliveries may break
+        once more, by no more than they did."""
         batch = self.batch(full_refresh, accept)
         new = [delivery.sequence for delivery in batch if delivery.status != "loaded"]
         waived: dict[str, Fraction] = {}

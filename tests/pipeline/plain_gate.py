@@ -1,5 +1,5 @@
-"""The gate's four rules about what was delivered, once more and plainly: for tests of histories, where most of a run's
-time would go to Great Expectations. The real suites are tested in tests/expectations, and at work in test_history.py."""
+"""The gate's four rules about what was delivered, once more and plainly: for tests of histories, where most of a
+run's time would go to Great Expectations. The real suites are tested in tests/expectations, and in test_history.py."""
 
 from __future__ import annotations
 

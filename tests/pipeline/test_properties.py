@@ -1,9 +1,9 @@
 """Random histories through the pipeline's stages, beside the independent model, compared row for row after every run.
 
-One run is the notebooks' own calls in this process, on a real warehouse. Great Expectations would take most of its time:
-here a plain gate judges the same four rules about what was delivered. The real suites are tested in tests/expectations,
-and at work in test_history.py. PROPERTY_EXAMPLES sets how many histories the master property tries; it is derandomised,
-so that two runs of the suite try the same ones, unless PROPERTY_SEEK is set.
+One run is the notebooks' own calls in this process, on a real warehouse. Great Expectations would take most of its
+time: here a plain gate judges the same four rules about what was delivered. The real suites are tested in
+tests/expectations, and at work in test_history.py. PROPERTY_EXAMPLES sets how many histories the master property tries,
+the same ones in every run of the suite; with PROPERTY_SEEK set, new ones.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from lib import stage, validate
+from lib.clock import instant_text, parse_instant, short_instant
+from lib.files import read_json
 from tests.histories import BASE, HOUR, Deliver, Item, Run, Step, histories, items, text_of, to_csv
 from tests.model import Change, Metrics, Model, Result
 from tests.model_rows import COLUMNS, Version
 from tests.pipeline.clinic import Clinic, RunResult
 from tests.pipeline.plain_gate import plain_gate
-
-from lib import stage, validate
-from lib.clock import instant_text, parse_instant, short_instant
-from lib.files import read_json
 
 MEMORY = Path("/dev/shm")
 """Where a run's many small synced files cost nothing; elsewhere the usual temporary folder."""
@@ -44,8 +44,8 @@ GOOD: tuple[Item, ...] = (
 )
 COUNTS = (
     "rows_read", "outside_held", "outside_missed", "outside_invalid", "refused", "known_refused", "newly_refused",
-    "newly_missing", "newly_invalid_visit_date", "superseded", "staged", "inserted", "updated", "unchanged", "null_cost",
-    "same_stamp_changes",
+    "newly_missing", "newly_invalid_visit_date", "superseded", "staged", "inserted", "updated", "unchanged",
+    "null_cost", "same_stamp_changes",
 )  # fmt: skip
 METRICS = ("visit_count", "patient_count", "total_visit_cost_cents", "avg_visit_cost_cents", "missing_cost_count")
 EFFECTS = ("visits_inserted", "visits_corrected", "visits_moved_in", "visits_moved_out", "visits_removed")
@@ -278,7 +278,7 @@ def test_what_was_loaded_changes_nothing_when_it_comes_again(
 @given(rows=st.data(), seed=st.randoms(use_true_random=False))
 @examples(0.3)
 def test_the_order_of_rows_does_not_matter_where_stamps_differ(rows: st.DataObject, seed: Any) -> None:
-    """Rows of distinct stamps a visit, shuffled within their delivery: the same visits, but for the lines they stand on."""
+    """Rows of distinct stamps a visit, shuffled within their delivery: the same visits, but for their lines."""
     drawn = rows.draw(st.lists(items([], broken=False), min_size=2, max_size=10))
     by_stamp = {(each["visit_id"].strip(), instant_of(each)): each for each in drawn if isinstance(each, dict)}
     distinct = list(by_stamp.values())

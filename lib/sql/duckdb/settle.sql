@@ -1,6 +1,6 @@
 -- Grain: one row per visit_id among the batch's accepted versions inside the window. `settled` is the version that the
 -- table holds afterwards: the first of the last run of equal versions, so that a repetition moves no lineage. `shown` is
--- the staged row: the settled version where it is the batch's, else the batch's own greatest.
+-- the staged row: the settled version, or the batch's own greatest where the settled one is held already.
 CREATE TABLE settled AS
 WITH places AS (
     SELECT
@@ -18,14 +18,14 @@ SELECT
     s.stamp AS settled_stamp,
     s.delivery_seq AS settled_seq,
     s.source_line AS settled_line,
-    s.row_hash AS settled_hash,
+    p.settled_place IS NOT DISTINCT FROM p.current_place AS is_held,
     s.is_same_stamp AS is_same_stamp,
     l.stamp AS latest_stamp,
     l.delivery_seq AS latest_seq,
     l.source_line AS latest_line,
     p.last_delivered[1] AS last_seq,
     p.last_delivered[2] AS last_line,
-    CASE WHEN p.settled_place IS NOT DISTINCT FROM p.current_place THEN p.latest_place ELSE p.settled_place END AS shown_place
+    CASE WHEN is_held THEN p.latest_place ELSE p.settled_place END AS shown_place
 FROM places AS p
 JOIN ordered AS s ON s.visit_id = p.visit_id AND s.place = p.settled_place
 JOIN ordered AS l ON l.visit_id = p.visit_id AND l.place = p.latest_place

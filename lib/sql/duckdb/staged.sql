@@ -21,7 +21,7 @@ SELECT
     s.is_same_stamp,
     CASE
         WHEN c.visit_id IS NULL THEN 'inserted'
-        WHEN s.settled_hash = c.row_hash$carried_same THEN 'unchanged'
+        WHEN s.is_held OR (o.row_hash = c.row_hash$carried_same) THEN 'unchanged'
         ELSE 'updated'
     END AS action,
     action <> 'unchanged'

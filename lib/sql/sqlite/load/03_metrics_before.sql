@@ -1,5 +1,5 @@
--- Grain: one row per touched day that has metrics before this batch.
+-- Grain: one row per day that has metrics before this batch and is rebuilt: a touched one, in a full refresh every one.
 CREATE TEMP TABLE metrics_before AS
-SELECT m.*
-FROM daily_visit_metrics AS m
-JOIN temp.touched_days AS t USING (visit_date)
+SELECT *
+FROM daily_visit_metrics
+WHERE :refresh OR visit_date IN (SELECT visit_date FROM temp.touched_days)

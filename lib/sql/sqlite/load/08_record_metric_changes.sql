@@ -1,8 +1,9 @@
--- Grain: one row per touched day: its published metrics before and after this run, and what happened to its visits.
+-- Grain: one row per touched day, or day whose published metrics a full refresh put right: the metrics before and after
+-- this run, and what happened to the day's visits.
 INSERT INTO metric_changes
 SELECT
     :run_id,
-    t.visit_date,
+    d.visit_date,
     b.visit_count,
     a.visit_count,
     b.patient_count,
@@ -13,11 +14,18 @@ SELECT
     a.avg_visit_cost_cents,
     b.missing_cost_count,
     a.missing_cost_count,
-    t.visits_inserted,
-    t.visits_corrected,
-    t.visits_moved_in,
-    t.visits_moved_out,
-    t.visits_removed
-FROM temp.touched_days AS t
+    coalesce(t.visits_inserted, 0),
+    coalesce(t.visits_corrected, 0),
+    coalesce(t.visits_moved_in, 0),
+    coalesce(t.visits_moved_out, 0),
+    coalesce(t.visits_removed, 0)
+FROM (
+    SELECT visit_date FROM temp.touched_days
+    UNION
+    SELECT visit_date FROM (SELECT * FROM temp.metrics_before EXCEPT SELECT * FROM daily_visit_metrics)
+    UNION
+    SELECT visit_date FROM (SELECT * FROM daily_visit_metrics WHERE :refresh EXCEPT SELECT * FROM temp.metrics_before)
+) AS d
+LEFT JOIN temp.touched_days AS t USING (visit_date)
 LEFT JOIN temp.metrics_before AS b USING (visit_date)
 LEFT JOIN daily_visit_metrics AS a USING (visit_date)
