@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 MOST_ROWS = 40
 """A table shows at most so many rows, and says how many more there are."""
 
+UNBROKEN = 20
+"""Characters of a table's cell that are not wrapped."""
+
 NOTHING = "\N{EN DASH}"
 SHARES = ("share",)
 """Columns of numbers from 0 to 1, shown as percentages."""
@@ -189,7 +192,8 @@ def _html_table(head: list[str] | None, rows: list[list[str]], left: list[bool],
     def line(cells: list[str], tag: str) -> str:
         sides = ["left" if text else "right" for text in left]
         drawn = [
-            f'<{tag} style="text-align: {side}">{escape(cell)}</{tag}>' for cell, side in zip(cells, sides, strict=True)
+            f'<{tag} style="text-align: {side}">{_escaped(cell)}</{tag}>'
+            for cell, side in zip(cells, sides, strict=True)
         ]
         return f"<tr>{''.join(drawn)}</tr>"
 
@@ -197,6 +201,12 @@ def _html_table(head: list[str] | None, rows: list[list[str]], left: list[bool],
     body = "".join(line(row, "td") for row in rows)
     below = f"<p>{escape(more)}</p>" if more else ""
     return f"<table>{top}<tbody>{body}</tbody></table>{below}"
+
+
+def _escaped(cell: str) -> str:
+    """Inert in HTML; a short value stays on one line beside a long one: `72.0 h`."""
+    inert = escape(cell)
+    return inert.replace(" ", "&nbsp;") if len(cell) <= UNBROKEN else inert
 
 
 def _display(shown: Any) -> None:

@@ -84,7 +84,7 @@ def test_markup_in_a_file_name_is_inert(sequence: Any) -> None:
     parser = HTMLParser()
     parser.handle_starttag = lambda tag, attributes: tags.add(tag)  # type: ignore[method-assign, assignment]
     parser.feed(shown)
-    assert "&lt;b&gt;visits &amp; co.csv" in shown
+    assert "&lt;b&gt;visits&nbsp;&amp;&nbsp;co.csv" in shown
     assert tags <= {"table", "thead", "tbody", "tr", "th", "td", "p", "pre", "code"}
 
 

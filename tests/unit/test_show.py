@@ -42,9 +42,14 @@ def test_a_table_reads_as_text(displayed: list[Any]) -> None:
 def test_a_table_is_escaped_html(displayed: list[Any]) -> None:
     show.table(FRAME)
     html = displayed[0]._repr_html_()
-    assert '<td style="text-align: left">&lt;b&gt;a &amp; b</td>' in html
+    assert '<td style="text-align: left">&lt;b&gt;a&nbsp;&amp;&nbsp;b</td>' in html
     assert '<td style="text-align: right">1,234,567</td>' in html
     assert "<b>" not in html
+
+
+def test_a_long_value_may_be_wrapped(displayed: list[Any]) -> None:
+    show.table(pd.DataFrame({"why": ["a reason of many words"]}))
+    assert "a reason of many words" in displayed[0]._repr_html_()
 
 
 def test_names_of_columns_are_escaped_too(displayed: list[Any]) -> None:
