@@ -21,7 +21,7 @@ from lib.sql import statement
 from lib.stage import newest_loaded
 from lib.state import State, read_state
 from lib.validate import check_staged
-from lib.warehouse import open_warehouse, plain_errors
+from lib.warehouse import open_warehouse, plain_errors, read_warehouse
 from lib.window import next_watermark
 
 ACTIONS = ("inserted", "updated", "unchanged")
@@ -118,7 +118,7 @@ def load_frame(run: Run) -> pd.DataFrame:
 
 def count_tables(run: Run) -> Tables:
     """Count every table now, by SQL; the counts before and after a load are two calls of this."""
-    connection = open_warehouse(run.layout)
+    connection = read_warehouse(run.layout)
     try:
         with plain_errors(run.layout.warehouse):
             counts = dict(connection.execute(statement("checks/table_counts"), {"source": run.source}).fetchone())
@@ -176,7 +176,7 @@ def facts_without_delivery(run: Run) -> int:
 
 def loads_frame(run: Run) -> pd.DataFrame:
     """What each load of the run's source did. Grain: one row per loaded run, oldest first: visits by action."""
-    connection = open_warehouse(run.layout)
+    connection = read_warehouse(run.layout)
     try:
         with plain_errors(run.layout.warehouse):
             rows = connection.execute(
@@ -203,7 +203,7 @@ def written_text(run: Run) -> str:
 
 
 def _count(run: Run, name: str) -> int:
-    connection = open_warehouse(run.layout)
+    connection = read_warehouse(run.layout)
     try:
         with plain_errors(run.layout.warehouse):
             count: int = connection.execute(statement(name)).fetchone()[0]
