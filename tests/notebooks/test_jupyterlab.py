@@ -69,7 +69,7 @@ def step_through(page: Page, project: Path, name: str) -> list[str]:
     drawn = [sum(line.startswith("picture(") for line in "".join(each["source"]).splitlines()) for each in written]
     assert [len(cell.images) for cell in cells] == drawn
     assert all(image.shown for cell in cells for image in cell.images)
-    return [cell.text for cell in cells]
+    return [cell.text.strip() for cell in cells]
 
 
 def newest_manifest(project: Path) -> dict[str, object]:
