@@ -20,7 +20,6 @@ DIRECTIVES = {
     "%-d": r"\d{1,2}",
     "%b": r"[A-Za-z]{3}",
     "%B": r"[A-Za-z]{3,9}",
-    "%j": r"\d{3}",
     "%H": r"\d{2}",
     "%-H": r"\d{1,2}",
     "%I": r"\d{2}",
@@ -33,15 +32,26 @@ DIRECTIVES = {
 """The strptime directives that may be declared, each with the only text it accepts."""
 
 
+PARTS = {"year": "Yy", "month": "mbB", "day": "d", "hour": "HI", "minute": "M", "second": "S", "fraction": "f"}
+"""What a directive gives, by its letter. There is no `%j`: of day 366 of a common year, engines make the next year's 1st."""
+
+
 def check_format(declared: str) -> None:
-    """Raise ValueError when a declared format is not `iso` nor made of known directives with a whole date in it."""
+    """Raise ValueError when a declared format is neither `iso` nor made of known directives that give one whole date.
+
+    A part given twice is a slip (`%m` for `%M`), and engines would quietly let the last one win.
+    """
     if declared == "iso":
         return
     pattern_of(declared)
-    found = set(re.findall(r"%-?[A-Za-z]", declared.replace("%%", "")))
-    plain = {each.replace("-", "") for each in found}
-    if not plain & {"%Y", "%y"} or not ("%j" in plain or (plain & {"%m", "%b", "%B"} and "%d" in plain)):
+    letters = re.findall(r"%-?([A-Za-z])", declared.replace("%%", ""))
+    times = {part: sum(letter in those for letter in letters) for part, those in PARTS.items()}
+    if not (times["year"] and times["month"] and times["day"]):
         raise ValueError(f"date format {declared!r} needs a year, a month and a day (%Y %m %d)")
+    if twice := [part for part, count in times.items() if count > 1]:
+        raise ValueError(f"date format {declared!r} gives the {twice[0]} twice (%m is the month, %M the minute)")
+    if letters.count("p") != letters.count("I"):
+        raise ValueError(f"date format {declared!r} must have %I (hour to 12) together with %p (AM or PM), or %H alone")
 
 
 def pattern_of(declared: str) -> str:
@@ -53,7 +63,7 @@ def pattern_of(declared: str) -> str:
     for part in parts:
         if part == "%%":
             pattern.append("%")
-        elif part.startswith("%"):
+        elif "%" in part:
             if part not in DIRECTIVES:
                 raise ValueError(f"date format {declared!r} has {part}; known are {' '.join(DIRECTIVES)}")
             pattern.append(DIRECTIVES[part])
