@@ -145,7 +145,9 @@ class Clinic:
         content = {**self.config}
         content["source"] = {"path": str(self.input), **content.get("source", {})}
         config.write_text(yaml.safe_dump(content))
-        head = [sys.executable, str(ROOT / "run_pipeline.py"), words[0], "--config", str(config)]
+        head = [sys.executable, str(ROOT / "run_pipeline.py"), words[0]]
+        if words[0] not in ("history", "report"):  # these read records only
+            head += ["--config", str(config)]
         return subprocess.run(
             [*head, "--data-dir", str(self.data_dir), *words[1:]],
             capture_output=True, text=True, timeout=timeout, cwd=self.folder, check=False,
