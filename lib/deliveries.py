@@ -96,25 +96,26 @@ def sync_ledger(layout: Layout, connection: sqlite3.Connection, source: str) -> 
 
 
 def restore_marks(layout: Layout, connection: sqlite3.Connection, source: str) -> None:
-    """After a warehouse was lost: give back the marks that the run records and the decisions hold.
+    """After a warehouse was lost: give back the marks that the run records and the decisions hold, the last one counts.
 
-    Does nothing where any delivery has a mark. What was loaded stays pending, for the full refresh to load again.
+    Does nothing where any delivery of the source has a mark. What was loaded stays pending, to be loaded again.
     """
-    if connection.execute("SELECT 1 FROM deliveries WHERE status <> 'pending' LIMIT 1").fetchone():
+    marked = connection.execute("SELECT 1 FROM deliveries WHERE source = ? AND status <> 'pending' LIMIT 1", [source])
+    if marked.fetchone():
         return
-    marks: dict[int, dict[str, Any]] = {}
+    events: list[tuple[str, dict[str, Any]]] = []
     for run_id in layout.run_ids():
         try:
             manifest = read_json(layout.record(run_id) / "manifest.json")
         except (OSError, ValueError):
             continue
         if manifest.get("source") == source:
-            for each in manifest.get("marks", []):
-                marks[each["sequence"]] = {**each, "run_id": run_id}
+            events += [(manifest["started"], {**each, "run_id": run_id}) for each in manifest.get("marks", [])]
     for decision in read_lines(layout.decisions):
         if decision["source"] == source and decision["decision"] in ("discard", "reinstate"):
             status = "discarded" if decision["decision"] == "discard" else "pending"
-            marks[decision["delivery"]] = {"sequence": decision["delivery"], "status": status}
+            events.append((decision["time"], {"sequence": decision["delivery"], "status": status}))
+    marks = {each["sequence"]: each for _, each in sorted(events, key=lambda event: event[0])}
     for each in read_ledger(layout, source):
         last = marks.get(each.sequence)
         if last and last["status"] in ("held", "refused", "discarded"):

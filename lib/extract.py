@@ -48,12 +48,18 @@ def choose_run_batch(run: Run, offers: list[Offer]) -> Batch:
     Raises DeliveryRefused when nothing was ever delivered, UsageError when there is nothing to accept.
     """
     options = run.options
+    known = delivery_standings(run)
     batch = choose_batch(
-        delivery_standings(run),
+        known,
         {offer.key for offer in offers},
         full_refresh=options.full_refresh,
         accept=options.accept,
     )
+    if not batch.deliveries and known:
+        raise DeliveryRefused(
+            "no delivery may be loaded: all are held, refused or discarded (see python run_pipeline.py deliveries); "
+            "deliver a new one, accept a held one, or reinstate a discarded one."
+        )
     if not batch.deliveries:
         raise DeliveryRefused(
             "the source offers no file and nothing was delivered before; check source.path in the config."

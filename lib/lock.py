@@ -49,5 +49,5 @@ def _holder(handle: int) -> str:
         holder = json.loads(os.pread(handle, 4096, 0))
         who = f"process {holder['pid']} of {holder['actor']} on {holder['host']}"
         return f"{holder['purpose']}, {who}, since {holder['since']}"
-    except (ValueError, KeyError, OSError):
+    except (ValueError, KeyError, TypeError, OSError):
         return "holder unknown"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from lib.clock import file_stamp, now
 from lib.errors import PipelineError, StoredDataChanged, TemporaryFailure
 from lib.files import sync_folder
 from lib.layout import Layout
-from lib.sql import FOLDER, identifier, statements
+from lib.sql import identifier, statements
 
 APPLICATION_ID = 0x50564954  # "PVIT": tells our file from any other SQLite database
 SCHEMA_VERSION = 2
@@ -20,6 +21,7 @@ TABLES = {
     "warehouse", "fact_visits", "daily_visit_metrics", "metric_changes", "deliveries", "quarantine", "quarantine_rows",
     "runs", "state",
 }  # fmt: skip
+MADE_FROM_DELIVERIES = {"fact_visits", "daily_visit_metrics"}
 BUSY_SECONDS = 10.0
 CACHE_KIB = 256 * 1024  # large enough not to spill: a spilling transaction blocks readers
 
@@ -27,22 +29,23 @@ CACHE_KIB = 256 * 1024  # large enough not to spill: a spilling transaction bloc
 def open_warehouse(layout: Layout, *, rebuild: bool = False) -> sqlite3.Connection:
     """A connection that may write, to a warehouse of this schema version; made or migrated when needed.
 
-    Raises StoredDataChanged when the file is missing or empty although runs were recorded (unless `rebuild`, which a
-    full refresh may ask for), is no database, belongs to another program, or has a newer schema.
+    Raises StoredDataChanged when the file is missing or empty although runs were recorded, or lacks a table that is
+    made from deliveries (unless `rebuild`, which a full refresh may ask for); when it is no database, belongs to
+    another program, has a newer schema, or lacks another table.
     """
     path = layout.warehouse
     absent = not path.exists() or path.stat().st_size == 0
-    if absent and not rebuild and _loaded_before(layout):
-        raise StoredDataChanged(
-            f"{path.name}: the warehouse is {'empty' if path.exists() else 'missing'} although runs were recorded; "
-            "restore it from a backup, or build it again from the raw snapshots with --full-refresh."
-        )
+    may_begin = rebuild or not _loaded_before(layout)
+    if absent and not may_begin:
+        raise _lost(path)
     with plain_errors(path):
         connection = _connect(path)
         try:
+            if not may_begin and not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+                raise _lost(path)  # SQLite takes a file of one byte for an empty one
             _check_ours(connection, path, absent)
             _migrate(connection, path)
-            _check_tables(connection, path)
+            _check_tables(connection, path, rebuild)
         except BaseException:
             connection.close()
             raise
@@ -135,6 +138,13 @@ def _loaded_before(layout: Layout) -> bool:
     return any((layout.record(run_id) / "manifest.json").exists() for run_id in layout.run_ids())
 
 
+def _lost(path: Path) -> StoredDataChanged:
+    return StoredDataChanged(
+        f"{path.name}: the warehouse is {'empty' if path.exists() else 'missing'} although runs were recorded; "
+        "restore it from a backup, or build it again from the raw snapshots with --full-refresh."
+    )
+
+
 def _check_ours(connection: sqlite3.Connection, path: Path, absent: bool) -> None:
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     if not absent and (tables and _pragma(connection, "application_id") != APPLICATION_ID):
@@ -146,11 +156,27 @@ def _check_ours(connection: sqlite3.Connection, path: Path, absent: bool) -> Non
         )
 
 
-def _check_tables(connection: sqlite3.Connection, path: Path) -> None:
-    there = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    gone = sorted(TABLES - there)
-    if gone:
-        raise StoredDataChanged(f"{path.name}: lacks the table {', '.join(gone)}; restore it from a backup.")
+def _check_tables(connection: sqlite3.Connection, path: Path, rebuild: bool) -> None:
+    there = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema")}
+    gone = TABLES - there
+    if not gone:
+        return
+    if gone <= MADE_FROM_DELIVERIES:
+        if rebuild:
+            return _create_missing(connection, there)
+        remedy = "restore it from a backup, or build it again with --full-refresh."
+    else:
+        remedy = "restore it from a backup, or move it away and run with --full-refresh."
+    raise StoredDataChanged(f"{path.name}: lacks the table {', '.join(sorted(gone))}; {remedy}")
+
+
+def _create_missing(connection: sqlite3.Connection, there: set[str]) -> None:
+    with transaction(connection):
+        for step in range(1, SCHEMA_VERSION + 1):
+            for text in statements(f"sqlite/schema/v{step}"):
+                made = re.search(r"^CREATE (?:TABLE|INDEX) (\w+)", text, re.MULTILINE)
+                if made and made[1] not in there:
+                    connection.execute(text)
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
@@ -170,11 +196,6 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
             for text in statements(f"sqlite/schema/v{step}"):
                 connection.execute(text)
             connection.execute(f"PRAGMA user_version = {step}")
-
-
-def schema_folders() -> list[Path]:
-    """The folders of the schema's versions, oldest first."""
-    return sorted((FOLDER / "sqlite" / "schema").iterdir())
 
 
 def copy_aside(path: Path) -> Path:
