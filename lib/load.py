@@ -170,7 +170,7 @@ def differing_days(run: Run) -> int:
 
 
 def facts_without_delivery(run: Run) -> int:
-    """Visits whose lineage names no loaded delivery; 0 unless something is broken."""
+    """Visits whose lineage names no delivery of the ledger; 0 unless something is broken."""
     return _count(run, "checks/facts_without_delivery")
 
 

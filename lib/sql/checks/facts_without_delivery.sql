@@ -1,5 +1,5 @@
--- Grain: one row: the visits whose lineage names a delivery that is not loaded.
+-- Grain: one row: the visits whose lineage names a delivery that was never taken.
 SELECT COUNT(*) AS visits
 FROM fact_visits AS f
-LEFT JOIN deliveries AS d ON d.source = f.source AND d.sequence = f.delivery_seq AND d.status = 'loaded'
+LEFT JOIN deliveries AS d ON d.source = f.source AND d.sequence = f.delivery_seq
 WHERE d.sequence IS NULL
