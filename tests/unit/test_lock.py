@@ -28,9 +28,9 @@ with hold_warehouse(Path(sys.argv[1]), "a long run"):
 def test_the_second_holder_is_told_of_the_first_and_gets_its_turn(tmp_path: Path) -> None:
     lock = tmp_path / "folder" / "warehouse.db.lock"
     with hold_warehouse(lock, "the first run"):
-        with pytest.raises(WarehouseLocked, match=rf"the first run, process {os.getpid()} of .* since 20.*run again"):
-            with hold_warehouse(lock, "the second"):
-                pytest.fail("two hold it")
+        words = rf"the first run, process {os.getpid()} of .* since 20.*run again"
+        with pytest.raises(WarehouseLocked, match=words), hold_warehouse(lock, "the second"):
+            pytest.fail("two hold it")
         assert "the first run" in lock.read_text()  # the one turned away wrote nothing
     with hold_warehouse(lock, "the second"):
         assert "the second" in lock.read_text() and "first" not in lock.read_text()
