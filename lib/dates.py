@@ -33,7 +33,7 @@ DIRECTIVES = {
 
 
 PARTS = {"year": "Yy", "month": "mbB", "day": "d", "hour": "HI", "minute": "M", "second": "S", "fraction": "f"}
-"""What a directive gives, by its letter. There is no `%j`: of day 366 of a common year, engines make the next year's 1st."""
+"""What a directive gives, by its letter. No `%j`: of day 366 of a common year, engines make 1 January."""
 
 
 def check_format(declared: str) -> None:

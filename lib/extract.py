@@ -7,16 +7,23 @@ from dataclasses import asdict
 import pandas as pd
 
 from lib.clock import instant_text, parse_instant, short_instant
+from lib.config import resolve
 from lib.decisions import record_decision
 from lib.deliveries import Batch, Delivery, Standing, choose_batch, read_ledger, record_delivery, standings
 from lib.errors import DeliveryRefused
-from lib.raw import Offer, check_snapshot, list_offers, take_delivery
+from lib.raw import Offer, check_snapshot, ledger_key, list_offers, take_delivery
 from lib.run import Run
 from lib.warehouse import open_warehouse, plain_errors
 
 
 def look_at_source(run: Run) -> list[Offer]:
-    """The files that the source offers now, in name order. Raises DeliveryRefused when a named file is not there."""
+    """The files that the source offers now, in name order.
+
+    Raises DeliveryRefused when a named file is not there, or where it was there is a folder now.
+    """
+    path = resolve(run.settings.source.path)
+    if path.is_dir() and any(each.path == ledger_key(path) for each in read_ledger(run.layout, run.source)):
+        raise DeliveryRefused(f"{path.name}: was a file and is a folder now; check source.path in the config.")
     return list_offers(run.settings.source.path)
 
 

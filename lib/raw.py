@@ -23,7 +23,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 
 @dataclass(frozen=True)
 class Offer:
-    """One file that the source offers now. `key` is its path in the ledger, relative to the project if inside."""
+    """One file that the source offers now. `key` is its path in the ledger."""
 
     path: Path
     key: str
@@ -88,9 +88,14 @@ def check_snapshot(layout: Layout, delivery: Delivery) -> Path:
     return path
 
 
-def _offer(path: Path) -> Offer:
+def ledger_key(path: Path) -> str:
+    """A path as the ledger names it: relative to the project if inside."""
     absolute = Path(os.path.abspath(path))  # noqa: PTH100 (links stay links)
-    return Offer(path, str(absolute.relative_to(ROOT)) if absolute.is_relative_to(ROOT) else str(absolute))
+    return str(absolute.relative_to(ROOT)) if absolute.is_relative_to(ROOT) else str(absolute)
+
+
+def _offer(path: Path) -> Offer:
+    return Offer(path, ledger_key(path))
 
 
 @contextmanager
