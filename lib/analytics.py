@@ -200,10 +200,13 @@ def restated_days(connection: sqlite3.Connection, run_id: str, minimum: int = MI
     return _typed(merged, _CHANGES)
 
 
-def lateness(bins: pd.DataFrame, minimum: int = MINIMUM) -> pd.DataFrame:
-    """Grain: one row per bin [hours_from, hours_to); rows `loaded` and `missed`; bins of few rows are merged."""
-    rows = bins.assign(rows=bins["loaded"] + bins["missed"])
-    return _typed(merge_small_bins(rows, "rows", minimum, "hours_from", "hours_to"), _LATENESS)
+def lateness(bins: pd.DataFrame, lookback_hours: float) -> pd.DataFrame:
+    """Grain: one row per bin [hours_from, hours_to); rows `loaded` and `missed`, up to the last bin with a row and at
+    least beyond the lookback. These are the pipeline's own row counts, which no patient can be found in: none is merged.
+    """
+    told = (bins["loaded"] + bins["missed"] > 0) | (bins["hours_from"] <= lookback_hours)
+    last = told[told].index.max() if told.any() else -1
+    return _typed(bins.loc[:last], _LATENESS)
 
 
 _DAY_COUNTS = ("visits", "visits_with_cost", "cost_cents")

@@ -128,13 +128,11 @@ def plot_gate_overview(frame: pd.DataFrame) -> Figure:
 
 
 @styled
-def plot_lateness(frame: pd.DataFrame, lookback_hours: float, minimum: int = MINIMUM) -> Figure:
+def plot_lateness(frame: pd.DataFrame, lookback_hours: float) -> Figure:
     """Is the window long enough? In: `analytics.lateness`; hours by which a row came behind the watermark."""
     question = "How late rows came"
     if frame.empty or not (numbers(frame, "loaded").sum() + numbers(frame, "missed").sum()):
         return nothing_to_draw(question, "no late row in this run")
-    if small_groups(frame.assign(rows=frame["loaded"] + frame["missed"]), "rows", minimum).any():
-        return nothing_to_draw(question, f"not drawn: fewer than {minimum} late rows")
     loaded, missed = numbers(frame, "loaded"), numbers(frame, "missed")
     edges = np.append(numbers(frame, "hours_from"), numbers(frame, "hours_to")[-1])
     edges = np.where(np.isnan(edges), np.inf, edges)
@@ -160,7 +158,7 @@ def plot_lateness(frame: pd.DataFrame, lookback_hours: float, minimum: int = MIN
     return tell(
         figure,
         title,
-        f"n = {total:,.0f} rows; bins with fewer than {minimum} rows are merged",
+        f"n = {total:,.0f} new or corrected rows behind the watermark",
         "Histogram",
         legend=True,
     )
@@ -239,7 +237,7 @@ def _observed(row: Mapping[Any, Any]) -> str:
     if row.get("unit") == "share" or (0 < threshold < 1):
         text = f"{percent(observed)}, limit {percent(threshold)}"
     else:
-        text = f"{observed:,.10g}, limit {threshold:,.10g}"
+        text = f"{observed:,.6g}, limit {threshold:,.6g}"
     return text + (" (accepted)" if row.get("overridden") else "")
 
 

@@ -77,13 +77,15 @@ def test_the_tour_leaves_whole_records(tour: Path) -> None:
         assert names == notebooks | {"manifest.json", "dq_report.json", "report.html"}
 
 
-def test_the_query_gives_the_busiest_days(tour: Path) -> None:
+def test_the_query_is_the_notebooks_and_adds_up(tour: Path) -> None:
     (query,) = blocks("sql")
+    assert query == (ROOT / "lib/sql/examples/visits_by_week.sql").read_text()
     connection = sqlite3.connect(tour / "data/tour/warehouse.db")
     rows = connection.execute(query).fetchall()
+    (visits,) = connection.execute("SELECT count(*) FROM fact_visits").fetchone()
     connection.close()
-    assert len(rows) == 5
-    assert [row[1] for row in rows] == sorted((row[1] for row in rows), reverse=True)
+    assert len(rows) == 29
+    assert sum(row[1] for row in rows) == visits == 3468
 
 
 def test_the_python_gives_masked_frames(tour: Path) -> None:

@@ -298,9 +298,13 @@ def test_a_changed_day_does_not_betray_the_small_day_of_its_week(warehouse: sqli
     assert told(frame, "period", "visits_after") == {"2025-W23": 53}
 
 
-def test_late_rows_are_merged_into_wider_bins() -> None:
-    bins = pd.DataFrame(
-        {"hours_from": [0, 1, 2, 24], "hours_to": [1, 2, 24, 48], "loaded": [90, 5, 9, 4], "missed": [0, 2, 0, 5]}
-    )
-    frame = lateness(bins)
-    assert frame.to_numpy().tolist() == [[0, 1, 90, 0], [1, 24, 14, 2], [24, 48, 4, 5]]
+@pytest.mark.parametrize(
+    ("missed", "lookback", "bins_told"), [([0, 2, 0, 5, 0], 24, 4), ([0, 0, 0, 0, 0], 2, 3), ([0] * 5, 24, 4)]
+)
+def test_late_rows_are_told_up_to_the_last_and_beyond_the_lookback(
+    missed: list[int], lookback: float, bins_told: int
+) -> None:
+    bins = pd.DataFrame({"hours_from": [0, 1, 2, 24, 48], "hours_to": [1, 2, 24, 48, None], "loaded": [90, 1, 0, 0, 0]})
+    frame = lateness(bins.assign(missed=missed), lookback)
+    assert frame["hours_from"].tolist() == [0, 1, 2, 24, 48][:bins_told]
+    assert frame["loaded"].tolist() == [90, 1, 0, 0, 0][:bins_told]

@@ -156,9 +156,8 @@ def test_no_rows_and_no_refusals_are_nothing_to_draw() -> None:
         (plot_top_categories, lambda n: categories(I10=20, Z99=n)),
         (plot_cost_distribution, lambda n: costs(20, n)),
         (plot_restated_days, lambda n: changes((n, 12))),
-        (lambda frame: plot_lateness(frame, 24), lambda n: lateness([20, n], [0, 0])),
     ],
-    ids=["week", "cost", "weekday", "categories", "costs", "restated", "lateness"],
+    ids=["week", "cost", "weekday", "categories", "costs", "restated"],
 )
 def test_a_small_group_is_not_drawn(
     plot: Callable[[pd.DataFrame], Figure], frame: Callable[[int], pd.DataFrame], visits: int, drawn: bool
