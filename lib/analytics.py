@@ -202,7 +202,7 @@ def restated_days(connection: sqlite3.Connection, run_id: str, minimum: int = MI
 
 def lateness(bins: pd.DataFrame, lookback_hours: float) -> pd.DataFrame:
     """Grain: one row per bin [hours_from, hours_to); rows `loaded` and `missed`, up to the last bin with a row and at
-    least beyond the lookback. These are the pipeline's own row counts, which no patient can be found in: none is merged.
+    least beyond the lookback. These are the pipeline's own row counts, and name no patient: none is merged.
     """
     told = (bins["loaded"] + bins["missed"] > 0) | (bins["hours_from"] <= lookback_hours)
     last = told[told].index.max() if told.any() else -1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from pathlib import Path
+from typing import Any
 
 import bleach
 import nbformat
@@ -12,7 +13,7 @@ from jinja2 import DictLoader
 from nbconvert import HTMLExporter
 
 from lib.errors import UsageError
-from lib.files import whole_file
+from lib.files import read_json, whole_file
 from lib.layout import Layout
 from lib.manifest import Manifest
 from lib.record import NOTEBOOKS
@@ -20,9 +21,21 @@ from lib.stage import reconciliation_line
 
 FILE_NAME = "report.html"
 
+STAGES = (
+    ("01 · Extract", "01-·-Extract"),
+    ("02 · Stage", "02-·-Stage"),
+    ("03 · Validate", "03-·-Validate"),
+    ("04 · Load", "04-·-Load"),
+    ("05 · Analytics", "05-·-Analytics"),
+)
+
 TEMPLATE_NAME = "report.html.j2"
 TEMPLATE = """
 {%- extends 'lab/index.html.j2' -%}
+{% block html_head_css %}
+{{ super() }}
+<style>.jp-RenderedHTMLCommon table { margin-left: 0; }</style>
+{% endblock html_head_css %}
 {% block data_png scoped %}
 <div class="jp-RenderedImage jp-OutputArea-output">
 <img src="data:image/png;base64,{{ output.data['image/png'] | escape_html }}"
@@ -52,7 +65,7 @@ def write_report(layout: Layout, run_id: str) -> Path:
         raise UsageError(f"{run_id}: has no executed notebook to report on.")
     merged = nbformat.v4.new_notebook(metadata=pages[0].metadata)
     merged.metadata["title"] = f"Patient visits, run {run_id}"
-    merged.cells = [nbformat.v4.new_markdown_cell(_first_screen(manifest))]
+    merged.cells = [nbformat.v4.new_markdown_cell(_first_screen(manifest, record))]
     for page in pages:
         merged.cells += [_keep_apart(cell, index) for index, cell in enumerate(page.cells)]
     exporter = HTMLExporter(
@@ -104,18 +117,66 @@ def _keep_apart(cell: nbformat.NotebookNode, index: int) -> nbformat.NotebookNod
     return cell
 
 
-def _first_screen(manifest: Manifest) -> str:
+def _first_screen(manifest: Manifest, record: Path) -> str:
+    """What a reader must know before anything else: decision, who, when, which code, where the rows went, the gate."""
     gate = manifest.get("gate") or {}
     counts = manifest.get("counts") or {}
+    window, commit = manifest["window"], manifest["git"]["commit"]
+    after = (manifest.get("load") or {}).get("watermark_after")
     facts = {
         "run": manifest["run_id"],
         "source": manifest["source"],
         "outcome": f"{manifest.get('outcome')} ({manifest.get('message') or 'no failure'})",
         "as of": manifest["as_of"],
+        "window": f"from {window['cutoff']}, {window['lookback_hours']:g} h" if window["cutoff"] else "all rows",
+        "watermark": f"{manifest['committed_watermark']} → {after or 'as before'}",
         "who, where": f"{manifest['actor']} on {manifest['host']}",
-        "code": f"{manifest['git']['commit'] or 'not in git'}{' with changes' if manifest['git']['dirty'] else ''}",
+        "code": f"{(commit or 'not in git')[:12]}{' with changes' if manifest['git']['dirty'] else ''}",
         "gate": gate.get("summary", "not reached"),
         "rows": reconciliation_line(counts),
     }
-    rows = "\n".join(f"| {name} | {html.escape(str(value))} |" for name, value in facts.items())
-    return f"# {decision_of(manifest)}\n\n| | |\n| --- | --- |\n{rows}"
+    return "\n\n".join(
+        [
+            f"# {decision_of(manifest)}",
+            _markdown_table(["", ""], [[name, value] for name, value in facts.items()]),
+            *_gate_table(record),
+            "Contents: " + " · ".join(f"[{title}](#{anchor})" for title, anchor in STAGES),
+        ]
+    )
+
+
+def _gate_table(record: Path) -> list[str]:
+    """The gate's rules with their worst result, those that do not hold first; nothing where the gate was not reached."""
+    path = record / "dq_report.json"
+    if not path.exists():
+        return []
+    worst: dict[str, Any] = {}
+    for rule in read_json(path)["rules"]:
+        if rule["id"] not in worst or (worst[rule["id"]]["passed"] and not rule["passed"]):
+            worst[rule["id"]] = rule
+    told = sorted(worst.values(), key=lambda rule: (rule["passed"], rule["severity"] != "critical"))
+    rows = [
+        [
+            rule["id"],
+            rule["severity"],
+            _figure(rule["observed"], rule["unit"]),
+            f"{rule['comparison']} {_figure(rule['threshold'], rule['unit'])}",
+            "accepted" if rule["overridden"] else "yes" if rule["passed"] else "NO",
+            rule["scope"],
+        ]
+        for rule in told
+    ]
+    return [_markdown_table(["rule", "severity", "observed", "limit", "holds", "where"], rows)]
+
+
+def _figure(value: float | None, unit: str) -> str:
+    if value is None:
+        return "not judged"
+    return f"{value:.2%}" if unit == "share" else f"{value:,.1f} h" if unit == "hours" else f"{value:,.0f}"
+
+
+def _markdown_table(names: list[str], rows: list[list[Any]]) -> str:
+    """A table whose cells are text: markup and bars in a file name do nothing."""
+    lines = [names, ["---"] * len(names), *rows]
+    cells = [[html.escape(str(cell)).replace("|", "&#124;") for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lib.disclosure import MINIMUM, small_groups
 from lib.figures import BLACK, BLUE, GREEN, GREY, ORANGE, SKY, VERMILLION, canvas, nothing_to_draw, styled, tell
 from lib.plots import count_along, horizontal_bars, label_edges, numbers, percent, place_between, shortened
 
