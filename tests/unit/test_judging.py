@@ -107,11 +107,11 @@ def check(cells: Iterable[dict[str, str]], content: dict[str, Any], folder: Path
 # Known answers, so that lib and the oracle cannot be wrong together
 
 
-def answers(column: str, texts: Iterable[str], folder: Path, **content: Any) -> list[Answer]:
+def answers(column: str, texts: Iterable[str], folder: Path, clock: datetime = CLOCK, **content: Any) -> list[Answer]:
     rows = [Row(line, {**GOOD, column: text}) for line, text in enumerate(texts, 2)]
     config = settings_from(content, "config.yaml")
-    found = judged_by_sql(rows, config, folder)
-    assert found == judged_by_model(rows, contract_of(config))
+    found = judged_by_sql(rows, config, folder, clock)
+    assert found == judged_by_model(rows, contract_of(config), clock)
     return found
 
 
@@ -155,6 +155,35 @@ def test_stamps_of_one_instant(zone: str, texts: list[str], instant: str, tmp_pa
     found = answers("last_updated", texts, tmp_path, source={"timezone": zone})
     assert {each[2].isoformat(timespec="microseconds")[:26] for each in found} == {instant}
     assert len({each[-1] for each in found}) == 1, "one row_hash"
+
+
+def test_a_stamp_may_be_ahead_of_the_clock_by_the_skew_and_no_more(tmp_path: Path) -> None:
+    found = answers("last_updated", ["2025-03-02T06:05:00Z", "2025-03-02T06:05:00.000001Z"], tmp_path)
+    assert [each[0] for each in found] == [(), ("future_last_updated",)]
+
+
+@pytest.mark.parametrize(
+    ("zone", "last_day"), [("UTC", 3), ("Pacific/Kiritimati", 4), ("America/New_York", 3), ("Pacific/Pago_Pago", 2)]
+)
+def test_tomorrow_is_that_of_the_source_s_zone(zone: str, last_day: int, tmp_path: Path) -> None:
+    clock = datetime(2025, 3, 2, 10, 30, tzinfo=UTC)
+    days = [f"2025-03-0{day}" for day in (2, 3, 4, 5)]
+    found = answers("visit_date", days, tmp_path, clock, source={"timezone": zone})
+    assert [each[0] for each in found] == [
+        () if int(day[-1]) <= last_day else ("visit_date_out_of_range",) for day in days
+    ]
+
+
+def test_null_markers_are_a_column_s_own(tmp_path: Path) -> None:
+    markers = {"visit_cost": [" - ", "NULL"], "visit_id": ["NA"], "provider_id": ["it's \\ none"]}
+    costs = answers("visit_cost", ["-", " -\t", "NULL", "null", "NA", ""], tmp_path, null_markers=markers)
+    invalid = ("invalid_visit_cost",)
+    assert [each[0] for each in costs] == [(), (), (), invalid, invalid, ()]
+    assert {each[-2] for each in costs if not each[0]} == {None}
+    ids = answers("visit_id", ["NA", " NA ", "NAN", "-"], tmp_path, null_markers=markers)
+    assert [each[1] for each in ids] == [None, None, "NAN", "-"]
+    assert answers("patient_id", ["NA"], tmp_path, null_markers=markers)[0][0] == ()
+    assert answers("provider_id", ["it's \\ none"], tmp_path, null_markers=markers)[0][4] is None
 
 
 # Texts: good ones, nearly good ones, others
