@@ -254,11 +254,13 @@ def test_11_an_increment_is_compared_with_increments_never_with_a_full_load(clin
 
 def test_12_an_older_version_changes_nothing_and_of_equal_stamps_the_later_delivered_wins(quick: Clinic) -> None:
     good(quick, [row("V1"), row("V2", last_updated="2025-03-01T10:00:00Z")])
+    good(quick, [row("V3", last_updated="2025-03-01T06:00:00Z")])
+    assert watermark(quick) == NOON  # it never falls
     older = good(quick, [row("V1", last_updated="2025-03-01T11:00:00Z", visit_cost="1"), row("V2", visit_cost="2")])
     assert (older.counts["unchanged"], older.counts["updated"]) == (1, 1)
-    assert costs(quick) == {"V1": 10000, "V2": 200}
+    assert costs(quick) == {"V1": 10000, "V2": 200, "V3": 10000}
     tied = good(quick, [row("V1", visit_cost="30"), row("V1", visit_cost="40"), row("V2", visit_cost="2")])
-    assert costs(quick) == {"V1": 4000, "V2": 200} and quick.facts()["V1"][4:] == (3, 3)
+    assert costs(quick) == {"V1": 4000, "V2": 200, "V3": 10000} and quick.facts()["V1"][4:] == (4, 3)
     assert (tied.counts["same_stamp_changes"], tied.counts["superseded"], tied.counts["unchanged"]) == (1, 1, 1)
 
 
@@ -285,6 +287,24 @@ def test_12_a_carried_column_alone_makes_a_change(quick: Clinic) -> None:
     moved = good(quick, csv_text([{**row("V1"), "Ward": "south"}, {**row("V2"), "Ward": ""}], header))
     assert (moved.counts["updated"], moved.counts["unchanged"], moved.counts["same_stamp_changes"]) == (1, 1, 1)
     assert quick.query("SELECT ward, delivery_seq FROM fact_visits") == [("south", 2), (None, 1)]
+
+
+def test_12_a_delivery_accepted_late_takes_its_own_place_in_the_order(quick: Clinic) -> None:
+    """20, 10, 20 under one stamp: the visit stands since the third delivery, whenever the first was let in."""
+    refused = [row(f"B{number}", visit_cost="?") for number in range(3)]
+    quick.deliver([row("V1", visit_cost="20"), row("V2", visit_cost="1"), *refused])
+    assert quick.run().exit_code == 4
+    good(quick, [row("V1", visit_cost="10"), row("V2", visit_cost="2")])
+    good(quick, [row("V1", visit_cost="20"), row("V3")])
+    accepted = quick.run(accept=("refused_share",))
+    assert accepted.exit_code == 0 and accepted.counts["unchanged"] == 2
+    assert {key: (fact[2], *fact[4:]) for key, fact in quick.facts().items()} == {
+        "V1": (2000, 3, 2), "V2": (200, 2, 3), "V3": (10000, 3, 3),
+    }  # fmt: skip
+    before = quick.tables()
+    assert quick.run(full_refresh=True).exit_code == 0
+    for name in ("fact_visits", "daily_visit_metrics"):
+        assert quick.tables()[name] == before[name]
 
 
 def test_13_a_visit_moved_to_another_day_changes_both_and_an_emptied_day_goes(quick: Clinic) -> None:
