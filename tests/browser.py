@@ -27,7 +27,9 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 
 ROOT = Path(__file__).resolve().parents[1]
-NEEDED = ("Makefile", "config.yaml", "data", "expectations", "lib", "notebooks", "requirements.lock", "run_pipeline.py")
+NEEDED = (
+    "Makefile", "config.yaml", "data/input", "expectations", "lib", "notebooks", "requirements.lock", "run_pipeline.py",
+)  # fmt: skip
 PACKAGES = ("chromium", "chromium-driver")
 PATIENCE = 180
 """Seconds that one step may take on a busy machine."""
@@ -37,6 +39,7 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage", "--no-proxy-server",
 )  # fmt: skip
 WIDTH, HEIGHT = 1400, 1400
+SHOTS = Path(os.environ["SCREENSHOTS"]) if os.environ.get("SCREENSHOTS") else None
 
 SETTINGS = {
     "docmanager-extension/plugin": {"autosave": False},  # what is saved, the test saves
@@ -59,13 +62,12 @@ def wait_for(what: str, look: Callable[[], Seen | None], seconds: float = PATIEN
 
 def copy_project(folder: Path) -> Path:
     """What the notebooks need of the project, and nothing that a run made of it."""
-    tracked = subprocess.run(
-        ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard", *NEEDED],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    for name in filter(None, tracked.stdout.split("\0")):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    nothing_made = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
+    for name in NEEDED:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=nothing_made)
+        else:
             shutil.copy2(ROOT / name, folder / name)
     return folder
 
@@ -176,8 +178,18 @@ def chromium(home: Path) -> Iterator[webdriver.Chrome]:
     window = webdriver.Chrome(options=options, service=Service(executable_path=driver, env=environment))
     try:
         yield window
+    except BaseException:
+        take_shot(window, "failed")
+        raise
     finally:
         window.quit()
+
+
+def take_shot(window: webdriver.Chrome, name: str) -> None:
+    """A picture of the window into the folder that SCREENSHOTS names, if any."""
+    if SHOTS is not None:
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        window.save_screenshot(str(SHOTS / f"{name}.png"))
 
 
 # The page
@@ -203,10 +215,8 @@ _CELLS = (
         text: cell.querySelector('.jp-OutputArea')?.innerText ?? '',
         errors: [...cell.querySelectorAll('[data-mime-type*="jupyter.error"], [data-mime-type*="jupyter.stderr"]')]
             .map(output => output.innerText),
-        images: [...cell.querySelectorAll('.jp-OutputArea img')].map(image => ({
-            alt: image.alt,
-            shown: image.complete && image.naturalWidth > 0 && image.width > 0 && image.checkVisibility(),
-        })),
+        images: [...cell.querySelectorAll('.jp-OutputArea img')]
+            .map(image => image.complete && image.naturalWidth > 0 && image.width > 0 && image.checkVisibility()),
     }));"""
 )
 
@@ -220,22 +230,14 @@ _SCROLL = (  # to the given screenful; is there more below?
 
 
 @dataclass(frozen=True)
-class Image:
-    """A figure as the browser has it."""
-
-    alt: str
-    shown: bool
-
-
-@dataclass(frozen=True)
 class Cell:
-    """A cell as the browser shows it: its `[1]:`, the text of its outputs, those that are errors, its figures."""
+    """A cell as the browser shows it: its `[1]:`, its outputs as text, its errors, whether each figure is visible."""
 
     code: bool
     prompt: str
     text: str
     errors: list[str]
-    images: list[Image]
+    images: list[bool]
 
     @property
     def number(self) -> int | None:
@@ -250,8 +252,6 @@ class Page:
     def __init__(self, window: webdriver.Chrome, server: Server) -> None:
         self.window = window
         self.window.get(f"{server.url}lab?token={server.token}")
-        shots = os.environ.get("SCREENSHOTS")
-        self.shots = Path(shots) if shots else None
         wait_for("JupyterLab's page", lambda: not self._all("#jupyterlab-splash") and self._all(".jp-DirListing-item"))
 
     def folder(self, name: str) -> None:
@@ -286,19 +286,15 @@ class Page:
 
     def cells(self) -> list[Cell]:
         """The cells of the notebook in front."""
-        found = self.window.execute_script(_CELLS)
-        return [Cell(**{**each, "images": [Image(**image) for image in each["images"]]}) for each in found]
+        return [Cell(**each) for each in self.window.execute_script(_CELLS)]
 
     def shoot(self, name: str) -> None:
         """Pictures of the notebook in front, from top to end, into the folder that SCREENSHOTS names, if any."""
-        if self.shots is None:
-            return
-        self.shots.mkdir(parents=True, exist_ok=True)
-        number, more = 0, True
+        number, more = 0, SHOTS is not None
         while more:
             more = self.window.execute_script(_SCROLL, number)
             time.sleep(0.5)
-            self.window.save_screenshot(str(self.shots / f"{name}_{number:02d}.png"))
+            take_shot(self.window, f"{name}_{number:02d}")
             number += 1
 
     def _ended(self) -> bool:

@@ -58,17 +58,19 @@ def cells_on_disk(path: Path) -> list[dict[str, object]]:
 
 def step_through(page: Page, project: Path, name: str) -> list[str]:
     """Open one notebook, run it, and hold what is shown against what is written. The text that each cell shows."""
+    written = cells_on_disk(project / "notebooks" / f"{name}.ipynb")
+    assert not any(cell.get("outputs") for cell in written), "committed without outputs: nbstripout notebooks/*.ipynb"
     page.notebook(name)
     page.run_all_cells()
     page.shoot(name)
-    cells, written = page.cells(), cells_on_disk(project / "notebooks" / f"{name}.ipynb")
+    cells = page.cells()
     assert [cell.code for cell in cells] == [cell["cell_type"] == "code" for cell in written]
     assert [error for cell in cells for error in cell.errors] == []
     numbers = [cell.number for cell in cells if cell.code]
     assert numbers == list(range(1, len(numbers) + 1)), "every cell ran once, in order"
     drawn = [sum(line.startswith("picture(") for line in "".join(each["source"]).splitlines()) for each in written]
     assert [len(cell.images) for cell in cells] == drawn
-    assert all(image.shown for cell in cells for image in cell.images)
+    assert [cell.number for cell in cells if not all(cell.images)] == [], "every figure is visible"
     return [cell.text.strip() for cell in cells]
 
 
