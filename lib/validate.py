@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from lib.clock import parse_instant
+from lib.config import CANONICAL
 from lib.deliveries import Delivery, Standing, mark
 from lib.engine import open_engine
 from lib.errors import GateFailed, StoredDataChanged
@@ -23,6 +24,9 @@ from lib.suites import rules
 from lib.warehouse import open_warehouse, plain_errors, transaction
 
 REPORT = "dq_report.json"
+
+JUDGED_COLUMNS = ["source", *CANONICAL, "row_hash"]
+"""Of the staged visits: the lineage, a third of their bytes, is judged by counts."""
 
 
 def judge_batch(run: Run) -> GateResult:
@@ -58,9 +62,10 @@ def staged_frame(run: Run) -> tuple[pd.DataFrame, bool]:
     """The staged visits for the row rules, and whether it is a sample: the smallest row hashes, so always the same."""
     path, limit = run.staging / "visits.parquet", run.settings.gate.max_native_rows
     if pq.read_metadata(path).num_rows <= limit:
-        return pq.read_table(path).to_pandas(types_mapper=pd.ArrowDtype), False
+        return pq.read_table(path, columns=JUDGED_COLUMNS).to_pandas(types_mapper=pd.ArrowDtype), False
     with open_engine(run.settings.engine, run.staging / SPILL) as engine:
-        query = f"SELECT * FROM read_parquet({literal(str(path))}) ORDER BY row_hash LIMIT {limit}"
+        columns = ", ".join(JUDGED_COLUMNS)
+        query = f"SELECT {columns} FROM read_parquet({literal(str(path))}) ORDER BY row_hash LIMIT {limit}"
         table = engine.sql(query).to_arrow_table()
     return table.to_pandas(types_mapper=pd.ArrowDtype), True
 
