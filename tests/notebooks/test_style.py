@@ -128,7 +128,11 @@ def test_there_is_a_picture_and_a_check(cells: list[Any]) -> None:
 
 def test_no_outputs_no_counts_and_plain_metadata(path: Path, cells: list[Any]) -> None:
     notebook = nbformat.read(path, as_version=4)
-    assert notebook.metadata.kernelspec == {"display_name": "Python 3", "language": "python", "name": "python3"}
+    assert notebook.metadata.kernelspec == {
+        "display_name": "Python 3 (ipykernel)",
+        "language": "python",
+        "name": "python3",
+    }
     assert [cell.id for cell in cells] == [str(place) for place in range(len(cells))]
     for cell in cells:
         assert set(cell.metadata) <= {"tags"}
