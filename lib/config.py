@@ -36,6 +36,11 @@ TEXT_COLUMNS = ("visit_id", "patient_id", "provider_id", "diagnosis_code")
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _RESERVED = {
     *CANONICAL, "source", "row_hash", "delivery_seq", "source_line", "malformed", "reasons", "raw_text", "deleted_at",
+    # names that the statements of lib/sql give to columns of their own
+    "action", "clock", "is_accepted", "is_change", "is_context", "is_current", "is_held", "is_inside", "is_malformed",
+    "is_same_stamp", "is_written", "last_line", "last_seq", "latest_line", "latest_seq", "latest_stamp",
+    "latest_visit_date", "local_stamp", "parsed_stamp", "parsed_visit_date", "place", "stamp", "visit_cost_cents",
+    "zone_seconds",
 }  # fmt: skip
 
 
@@ -43,6 +48,12 @@ def _identifier(name: str) -> str:
     if not _IDENTIFIER.fullmatch(name):
         raise ValueError("must be lower-case letters, digits and underscores, beginning with a letter")
     return name
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be blank")
+    return text
 
 
 def _one_character(text: str) -> str:
@@ -86,6 +97,7 @@ def _regex(pattern: str) -> str:
 
 
 Identifier = Annotated[str, AfterValidator(_identifier)]
+Name = Annotated[str, AfterValidator(_not_blank)]
 Character = Annotated[str, AfterValidator(_one_character)]
 Formats = Annotated[tuple[str, ...], AfterValidator(_formats)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -100,7 +112,7 @@ class Source(_Frozen):
     """Where deliveries come from and how their text is written."""
 
     name: Identifier = "clinic"
-    path: str = "data/input/patient_visits.csv"
+    path: Name = "data/input/patient_visits.csv"
     deliveries: Literal["incremental", "full"] = "incremental"
     delimiter: Character = ","
     quote: Character = '"'
@@ -117,13 +129,13 @@ class Source(_Frozen):
 class Columns(_Frozen):
     """The source's name of each canonical column; null where the source has none."""
 
-    visit_id: str = "visit_id"
-    patient_id: str = "patient_id"
-    provider_id: str | None = "provider_id"
-    diagnosis_code: str | None = "diagnosis_code"
-    visit_date: str = "visit_date"
-    visit_cost: str | None = "visit_cost"
-    last_updated: str | None = "last_updated"
+    visit_id: Name = "visit_id"
+    patient_id: Name = "patient_id"
+    provider_id: Name | None = "provider_id"
+    diagnosis_code: Name | None = "diagnosis_code"
+    visit_date: Name = "visit_date"
+    visit_cost: Name | None = "visit_cost"
+    last_updated: Name | None = "last_updated"
 
 
 class DateFormats(_Frozen):
@@ -172,7 +184,7 @@ class Gate(_Frozen):
 class Engine(_Frozen):
     """What the staging engine may use."""
 
-    memory_limit: Annotated[str, Field(pattern=r"^\d+(\.\d+)?(MiB|GiB)$")] = "1GiB"
+    memory_limit: Annotated[str, Field(pattern=r"^(0\.0*[1-9]\d*|[1-9]\d*(\.\d+)?)(MiB|GiB)$")] = "1GiB"
     threads: int | None = Field(default=None, ge=1)
 
 
@@ -185,7 +197,7 @@ class Settings(_Frozen):
 
     source: Source = Source()
     columns: Columns = Columns()
-    carry: dict[Identifier, str] = Field(default_factory=dict)
+    carry: dict[Identifier, Name] = Field(default_factory=dict)
     formats: DateFormats = DateFormats()
     null_markers: NullMarkers = NullMarkers()
     rules: Rules = Rules()
@@ -243,7 +255,10 @@ def load_settings(config_file: str | Path, **overrides: Any) -> Settings:
             target = content
             for section in sections:
                 target = target.setdefault(section, {})
-            target[key] = value
+                if not isinstance(target, dict):
+                    break  # the check tells what the file has instead of a section
+            else:
+                target[key] = value
     return settings_from(content, path.name)
 
 
