@@ -196,7 +196,7 @@ def take_shot(window: webdriver.Chrome, name: str) -> None:
 
 _FRONT = "const panel = document.querySelector('#jp-main-dock-panel .jp-NotebookPanel:not(.lm-mod-hidden)');"
 
-_TITLE = "#jp-main-dock-panel .lm-TabBar-tab.lm-mod-current .lm-TabBar-tabLabel"
+_TAB = "#jp-main-dock-panel .lm-TabBar-tab.lm-mod-current"
 
 _STATUS = (  # before there is a kernel, the indicator says idle too
     _FRONT
@@ -274,6 +274,10 @@ class Page:
         self.menu("File", "Save Notebook")
         wait_for("the notebook to be saved", lambda: path.stat().st_mtime_ns != before)
 
+    def is_changed(self) -> bool:
+        """Whether JupyterLab would save the notebook in front by itself, which it does every two minutes."""
+        return bool(self._all(f"{_TAB}.jp-mod-dirty"))
+
     def menu(self, bar: str, item: str) -> None:
         """Choose from the menu bar."""
         for kind, label in (("MenuBar", bar), ("Menu", item)):
@@ -302,7 +306,7 @@ class Page:
         return all(cell.number for cell in code) or any(cell.errors for cell in code)
 
     def _title(self) -> str:
-        return "".join(each.text for each in self._all(_TITLE))
+        return "".join(each.text for each in self._all(f"{_TAB} .lm-TabBar-tabLabel"))
 
     def _all(self, selector: str) -> list[webdriver.remote.webelement.WebElement]:
         return self.window.find_elements(By.CSS_SELECTOR, selector)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nbformat
@@ -95,6 +97,10 @@ def test_make_lab_runs_all_five_notebooks(project: Path, home: Path):
 
         saved = project / "notebooks" / "05_analytics.ipynb"
         page.save(saved)
+        shutil.copy(saved, saved.with_name("executed.ipynb"))
+        page.notebook("executed")
+        time.sleep(2)
+        assert not page.is_changed(), "who reads an executed notebook, as in a run's record, changes nothing"
     assert any(cell.get("outputs") for cell in cells_on_disk(saved))
     subprocess.run([sys.executable, "-m", "nbstripout", str(saved)], check=True, timeout=60)
     assert all(not cell.get("outputs") for cell in cells_on_disk(saved))
