@@ -370,6 +370,17 @@ def test_15_a_refused_version_corrected_later_loads_and_its_entry_closes_with_a_
     assert set(quick.facts()) == {"V1", "V2", "V3"}
 
 
+def test_15_an_entry_stands_where_its_text_was_first_refused(quick: Clinic) -> None:
+    broken = [row("V1", visit_cost="?"), row("V2")]
+    good(quick, broken)
+    quick.deliver([row("V1")], "a.csv")
+    quick.deliver(broken, "b.csv")  # the same text once more, after its correction
+    assert quick.run(source=quick.input.parent).exit_code == 0
+    assert entries(quick) == [("V1", "invalid_visit_cost", "superseded", 2, 2)]
+    assert quick.query("SELECT first_delivery_seq, last_delivery_seq FROM quarantine") == [(1, 3)]
+    assert [each[1] for each in quick.tables()["quarantine_rows"]] == [1, 3]
+
+
 def test_16_a_newer_version_refused_leaves_the_older_good_one_and_says_so(quick: Clinic) -> None:
     good(quick, [row("V1"), row("V2")])
     before = quick.facts()
