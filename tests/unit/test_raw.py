@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -201,6 +202,18 @@ def test_refused_within_a_second(
     assert time.monotonic() - before < 1
     assert str(caught.value).startswith("visits.csv: ") and said in str(caught.value)
     assert ledger.snapshots == kept, "nothing is left behind"
+
+
+@pytest.mark.timeout(10)
+def test_a_file_that_becomes_a_fifo_while_it_is_opened_hangs_nobody(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(ledger.file)
+    answers = iter([True])
+    really = stat.S_ISREG
+    monkeypatch.setattr(stat, "S_ISREG", lambda mode: next(answers, None) or really(mode))
+    with pytest.raises(DeliveryRefused, match="is not a regular file; it changed while it was opened"):
+        ledger.take()
 
 
 # A file that changes while it is read
