@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from lib.clock import instant_text, stored_instant
 from lib.config import CANONICAL, REQUIRED
 from lib.deliveries import Batch, Delivery, Standing, mark, standings
-from lib.errors import DeliveryRefused
-from lib.extract import run_batch
+from lib.errors import DeliveryRefused, UsageError
+from lib.extract import delivery_standings, run_batch
 from lib.files import TEMPORARY_PREFIX, sha256_of_file
 from lib.lookups import find_current_versions, find_known_identities
 from lib.raw import check_snapshot
@@ -41,10 +41,12 @@ def read_batch(run: Run) -> dict[int, Reading]:
     """Read every snapshot of the batch into text Parquet, hashing it first; what was read, by delivery sequence.
 
     Raises StoredDataChanged for an altered snapshot, DeliveryRefused for deliveries that are not what they should be:
-    they are marked refused, the others stay as they were.
+    they are marked refused, the others stay as they were. Raises UsageError for one that was loaded before and that the
+    config, changed since, cannot read.
     """
     batch = run_batch(run)
     _text_file(run, 0).parent.mkdir(mode=0o700, exist_ok=True)
+    loaded = {each.delivery.sequence for each in delivery_standings(run) if each.status == "loaded"}
     readings: dict[int, Reading] = {}
     refusals: list[tuple[Delivery, DeliveryRefused]] = []
     for each in (*batch.deliveries, *batch.context):
@@ -52,10 +54,16 @@ def read_batch(run: Run) -> dict[int, Reading]:
         try:
             readings[each.sequence] = read_delivery(snapshot, run.settings, _text_file(run, each.sequence), each.name)
         except DeliveryRefused as refusal:
+            if each.sequence in loaded:  # its bytes are what they were: it is the config that changed
+                raise UsageError(
+                    f"{refusal} This is delivery {each.sequence}, loaded before by another config; "
+                    "nothing was changed: mend the config."
+                ) from None
             refusals.append((each, refusal))
     if refusals:
         _mark_refused(run, refusals)
-        more = f" (and {len(refusals) - 1} more deliveries are refused)" if len(refusals) > 1 else ""
+        others = len(refusals) - 1
+        more = f" (and {others} more {'is' if others == 1 else 'are'} refused)" if others else ""
         raise DeliveryRefused(f"{refusals[0][1]}{more}")
     run.manifest.record(
         readings={

@@ -183,6 +183,22 @@ def test_a_file_that_changes_while_it_is_read_is_refused_and_nothing_is_kept(
     assert quick.run().exit_code == 0
 
 
+def test_a_loaded_delivery_is_never_refused_by_a_config_that_changed(quick: Clinic) -> None:
+    """It would take part in no refresh any more, and its visits would leave the tables."""
+    quick.deliver([on(1, "V1")])
+    assert quick.run(DAY_1).exit_code == 0
+    before = quick.tables()
+    quick.config = {"columns": {"visit_id": "Id"}}
+    for full_refresh in (False, True):
+        result = quick.run(DAY_2, full_refresh=full_refresh)
+        assert (result.exit_code, quick.statuses(), quick.tables()) == (2, ["loaded"], before)
+        assert result.message.startswith("visits.csv: 1 required column is missing (Id for visit_id)")
+        assert "This is delivery 1, loaded before by another config" in result.message
+    quick.deliver(csv_text([on(2, "V2")]).replace("visit_id", "Id"))
+    assert quick.run(DAY_2).exit_code == 0, "a new delivery is not hindered"
+    assert set(quick.facts()) == {"V1", "V2"}
+
+
 # Snapshots that are not what they were
 
 
