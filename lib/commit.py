@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import duckdb
-
 from lib.clock import instant_text, now
 from lib.config import Settings
 from lib.deliveries import Standing, mark
+from lib.engine import open_engine
 from lib.errors import StoredDataChanged, WarehouseLocked
 from lib.lookups import bulk_load
 from lib.sql import identifier, literal, statement
@@ -154,11 +153,7 @@ def _write_scratch(load: Load, scratch: Path) -> None:
         " visit_cost, last_updated, malformed, delivery_seq, source_line"
         f" FROM read_parquet({literal(str(load.rejected))})"
     )
-    engine = duckdb.connect(":memory:", config={"autoinstall_known_extensions": False})
-    try:
-        engine.execute("SET TimeZone = 'UTC'")
-        scratch.unlink(missing_ok=True)
+    scratch.unlink(missing_ok=True)
+    with open_engine(load.settings.engine, scratch.parent) as engine:
         for table, query in (("staged", visits), ("rejected", rejected)):
             bulk_load(scratch, table, engine.sql(query).to_arrow_reader(100_000))
-    finally:
-        engine.close()

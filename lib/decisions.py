@@ -11,7 +11,7 @@ from lib.files import append_line
 from lib.layout import Layout
 from lib.lock import hold_warehouse
 from lib.provenance import actor
-from lib.warehouse import open_warehouse, plain_errors, transaction
+from lib.warehouse import transaction, writing
 
 Decision = Literal["accept", "discard", "reinstate"]
 
@@ -52,22 +52,18 @@ def _decide(
     allowed: tuple[Status, ...],
     status: Status,
 ) -> str:
-    with hold_warehouse(layout.lock_file, f"deliveries {decision}"):
-        connection = open_warehouse(layout)
-        try:
-            with plain_errors(layout.warehouse), transaction(connection):
-                chosen = _find(standings(connection, source), sequence, source)
-                if chosen.status not in allowed:
-                    raise UsageError(
-                        f"delivery {sequence} of {source} is {chosen.status}; only {' or '.join(allowed)} ones can be"
-                        f" {'discarded' if decision == 'discard' else 'reinstated'}."
-                    )
-                # The journal first: a decision without its effect can be repeated, an effect without a decision cannot
-                # be explained.
-                record_decision(layout, decision, source=source, delivery=sequence, scope=chosen.status, reason=reason)
-                mark(connection, chosen.delivery, status, reason=reason if status == "discarded" else None)
-        finally:
-            connection.close()
+    locked = hold_warehouse(layout.lock_file, f"deliveries {decision}")
+    with locked, writing(layout) as connection, transaction(connection):
+        chosen = _find(standings(connection, source), sequence, source)
+        if chosen.status not in allowed:
+            raise UsageError(
+                f"delivery {sequence} of {source} is {chosen.status}; only {' or '.join(allowed)} ones can be"
+                f" {'discarded' if decision == 'discard' else 'reinstated'}."
+            )
+        # The journal first: a decision without its effect can be repeated, an effect without a decision cannot
+        # be explained.
+        record_decision(layout, decision, source=source, delivery=sequence, scope=chosen.status, reason=reason)
+        mark(connection, chosen.delivery, status, reason=reason if status == "discarded" else None)
     return f"delivery {sequence} of {source} ({chosen.delivery.name}) is {status} now; it was {chosen.status}."
 
 

@@ -10,15 +10,18 @@ import duckdb
 
 from lib.config import Engine
 from lib.errors import PipelineError, TemporaryFailure
+from lib.files import TEMPORARY_PREFIX
 from lib.sql import statements
+
+SPILL = f"{TEMPORARY_PREFIX}spill"
 
 
 @contextmanager
-def open_engine(settings: Engine, spill_folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def open_engine(settings: Engine, folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection for one stage. Extensions are never fetched; its errors, which may hold values, become ours."""
     options: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": settings.memory_limit,
-        "temp_directory": str(spill_folder),
+        "temp_directory": str(folder / SPILL),
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
         "preserve_insertion_order": False,

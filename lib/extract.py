@@ -13,7 +13,7 @@ from lib.deliveries import Batch, Delivery, Standing, choose_batch, read_ledger,
 from lib.errors import DeliveryRefused
 from lib.raw import Offer, check_snapshot, ledger_key, list_offers, take_delivery
 from lib.run import Run
-from lib.warehouse import open_warehouse, plain_errors
+from lib.warehouse import writing
 
 
 def look_at_source(run: Run) -> list[Offer]:
@@ -33,19 +33,15 @@ def take_deliveries(run: Run, offers: list[Offer]) -> list[Delivery]:
     Raises DeliveryRefused for a file that cannot be taken; what was taken before it stays pending.
     """
     taken = []
-    connection = open_warehouse(run.layout)
-    try:
-        with plain_errors(run.layout.warehouse):
-            for offer in offers:
-                ledger = read_ledger(run.layout, run.source)
-                delivery = take_delivery(
-                    run.layout, offer, ledger, source=run.source, clock=instant_text(run.as_of), run_id=run.run_id
-                )
-                if delivery:
-                    record_delivery(run.layout, connection, delivery)
-                    taken.append(delivery)
-    finally:
-        connection.close()
+    with writing(run.layout) as connection:
+        for offer in offers:
+            ledger = read_ledger(run.layout, run.source)
+            delivery = take_delivery(
+                run.layout, offer, ledger, source=run.source, clock=instant_text(run.as_of), run_id=run.run_id
+            )
+            if delivery:
+                record_delivery(run.layout, connection, delivery)
+                taken.append(delivery)
     return taken
 
 
@@ -99,12 +95,8 @@ def run_batch(run: Run) -> Batch:
 
 def delivery_standings(run: Run) -> list[Standing]:
     """Every delivery of the run's source and what became of it."""
-    connection = open_warehouse(run.layout)
-    try:
-        with plain_errors(run.layout.warehouse):
-            return standings(connection, run.source)
-    finally:
-        connection.close()
+    with writing(run.layout) as connection:
+        return standings(connection, run.source)
 
 
 def offers_frame(offers: list[Offer], run: Run) -> pd.DataFrame:

@@ -23,7 +23,7 @@ from lib.disclosure import IDENTIFIERS, mask_frame, merge_small_periods, shown_c
 from lib.errors import UsageError
 from lib.run import Run
 from lib.sql import statement
-from lib.warehouse import fact_columns, plain_errors, read_warehouse
+from lib.warehouse import fact_columns, reading
 
 HASHES = ("row_hash", "identity")
 """Made of the values: whoever guesses the values can prove the guess."""
@@ -108,12 +108,8 @@ def example_query() -> str:
 def example_result(run: Run) -> pd.DataFrame:
     """What the example query gives, safe to show. Grain: one row per week, or wider where small."""
     minimum = run.settings.min_group_size
-    connection = read_warehouse(run.layout)
-    try:
-        with plain_errors(run.layout.warehouse):
-            rows = pd.DataFrame([dict(row) for row in connection.execute(example_query())])
-    finally:
-        connection.close()
+    with reading(run.layout) as connection:
+        rows = pd.DataFrame([dict(row) for row in connection.execute(example_query())])
     if rows.empty:
         return pd.DataFrame(columns=["period", "visits", "visits_with_cost", "cost"])
     rows["cents"] = (rows.pop("cost") * 100).round().astype("int64")
@@ -147,19 +143,15 @@ def _parquet(run: Run, name: str) -> pd.DataFrame:
 
 def _table(run: Run, name: str, types: dict[str, pa.DataType], costs: dict[str, str]) -> pd.DataFrame:
     """A warehouse table in Arrow types, costs made from their cents: the table's own REAL is for reading by eye."""
-    connection = read_warehouse(run.layout)
-    try:
-        with plain_errors(run.layout.warehouse):
-            names = fact_columns(connection) if name == "fact_visits" else [*types]
-            names = [each for each in names if each not in costs.values()]
-            if name == "fact_visits":
-                names.insert(names.index("visit_date") + 1, "visit_cost")
-            chosen = ", ".join(f'"{costs.get(each, each)}"' for each in names)
-            rows = connection.execute(f"SELECT {chosen} FROM {name}")
-            schema = pa.schema([(each, types.get(each, pa.string())) for each in names])
-            table = pa.Table.from_batches(_batches(rows, schema, set(costs)), schema)
-    finally:
-        connection.close()
+    with reading(run.layout) as connection:
+        names = fact_columns(connection) if name == "fact_visits" else [*types]
+        names = [each for each in names if each not in costs.values()]
+        if name == "fact_visits":
+            names.insert(names.index("visit_date") + 1, "visit_cost")
+        chosen = ", ".join(f'"{costs.get(each, each)}"' for each in names)
+        rows = connection.execute(f"SELECT {chosen} FROM {name}")
+        schema = pa.schema([(each, types.get(each, pa.string())) for each in names])
+        table = pa.Table.from_batches(_batches(rows, schema, set(costs)), schema)
     frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
     return frame
 

@@ -21,7 +21,7 @@ from lib.sql import statement
 from lib.stage import newest_loaded
 from lib.state import State, read_state
 from lib.validate import check_staged
-from lib.warehouse import open_warehouse, plain_errors, read_warehouse
+from lib.warehouse import reading, writing
 from lib.window import next_watermark
 
 ACTIONS = ("inserted", "updated", "unchanged")
@@ -76,28 +76,24 @@ def _commit(run: Run) -> LoadResult:
     committed = run.manifest["committed_watermark"]
     refresh = run.options.full_refresh
     after = next_watermark(None if refresh else stored_instant(committed), newest_loaded(run), run.as_of)
-    connection = open_warehouse(run.layout)
-    try:
-        with plain_errors(run.layout.warehouse):
-            load = Load(
-                run_id=run.run_id,
-                settings=run.settings,
-                batch_kind=run.manifest["batch"]["kind"],
-                deliveries=_members(run, standings(connection, run.source)),
-                visits=run.staging / "visits.parquet",
-                rejected=run.staging / "rejected.parquet",
-                counts=run.counts,
-                rows_read={int(sequence): rows for sequence, rows in run.manifest["rows_read"].items()},
-                headers={int(sequence): each["header"] for sequence, each in run.manifest["readings"].items()},
-                as_of=run.as_of,
-                watermark_before=before,
-                watermark_after=after,
-                version=run.manifest["version"],
-                actor=actor(),
-            )
-            result = commit_load(connection, load, run.staging / f"{TEMPORARY_PREFIX}scratch.db")
-    finally:
-        connection.close()
+    with writing(run.layout) as connection:
+        load = Load(
+            run_id=run.run_id,
+            settings=run.settings,
+            batch_kind=run.manifest["batch"]["kind"],
+            deliveries=_members(run, standings(connection, run.source)),
+            visits=run.staging / "visits.parquet",
+            rejected=run.staging / "rejected.parquet",
+            counts=run.counts,
+            rows_read={int(sequence): rows for sequence, rows in run.manifest["rows_read"].items()},
+            headers={int(sequence): each["header"] for sequence, each in run.manifest["readings"].items()},
+            as_of=run.as_of,
+            watermark_before=before,
+            watermark_after=after,
+            version=run.manifest["version"],
+            actor=actor(),
+        )
+        result = commit_load(connection, load, run.staging / f"{TEMPORARY_PREFIX}scratch.db")
     run.manifest.record(
         load={
             "version": result.version,
@@ -118,13 +114,9 @@ def load_frame(run: Run) -> pd.DataFrame:
 
 def count_tables(run: Run) -> Tables:
     """Count every table now, by SQL; the counts before and after a load are two calls of this."""
-    connection = read_warehouse(run.layout)
-    try:
-        with plain_errors(run.layout.warehouse):
-            counts = dict(connection.execute(statement("checks/table_counts"), {"source": run.source}).fetchone())
-            return Tables(**counts, state=read_state(connection, run.source))
-    finally:
-        connection.close()
+    with reading(run.layout) as connection:
+        counts = dict(connection.execute(statement("checks/table_counts"), {"source": run.source}).fetchone())
+        return Tables(**counts, state=read_state(connection, run.source))
 
 
 def tables_frame(before: Tables, after: Tables) -> pd.DataFrame:
@@ -176,14 +168,10 @@ def facts_without_delivery(run: Run) -> int:
 
 def loads_frame(run: Run) -> pd.DataFrame:
     """What each load of the run's source did. Grain: one row per loaded run, oldest first: visits by action."""
-    connection = read_warehouse(run.layout)
-    try:
-        with plain_errors(run.layout.warehouse):
-            rows = connection.execute(
-                "SELECT run_id, counts FROM runs WHERE source = ? ORDER BY run_id", [run.source]
-            ).fetchall()
-    finally:
-        connection.close()
+    with reading(run.layout) as connection:
+        rows = connection.execute(
+            "SELECT run_id, counts FROM runs WHERE source = ? ORDER BY run_id", [run.source]
+        ).fetchall()
     counted = [{"run": row["run_id"], **json.loads(row["counts"])} for row in rows]
     return pd.DataFrame(counted, columns=["run", *ACTIONS])
 
@@ -203,13 +191,9 @@ def written_text(run: Run) -> str:
 
 
 def _count(run: Run, name: str) -> int:
-    connection = read_warehouse(run.layout)
-    try:
-        with plain_errors(run.layout.warehouse):
-            count: int = connection.execute(statement(name)).fetchone()[0]
-            return count
-    finally:
-        connection.close()
+    with reading(run.layout) as connection:
+        count: int = connection.execute(statement(name)).fetchone()[0]
+        return count
 
 
 def _before_after(things: dict[str, str], before: Tables, after: Tables) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from lib.errors import LoadTooOld, UsageError
 from lib.layout import Layout
 from lib.record import read_manifests
 from lib.terminal import consoles
-from lib.warehouse import plain_errors, read_warehouse
+from lib.warehouse import reading
 
 AGE = re.compile(r"(\d+(?:\.\d+)?)([mhd])")
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -33,18 +33,14 @@ def print_status(layout: Layout, max_age: str | None) -> None:
     """Print where the tables stand. Raises LoadTooOld when the last load is older than `max_age`."""
     allowed = parse_age(max_age) if max_age else None
     out, _ = consoles()
-    connection = read_warehouse(layout)
-    try:
-        with plain_errors(layout.warehouse):
-            states = connection.execute("SELECT * FROM state ORDER BY source").fetchall()
-            last = connection.execute("SELECT run_id, committed FROM runs ORDER BY run_id").fetchall()
-            facts = dict(connection.execute("SELECT source, count(*) FROM fact_visits GROUP BY source").fetchall())
-            days = connection.execute("SELECT count(*) FROM daily_visit_metrics").fetchone()[0]
-            waiting = connection.execute(
-                "SELECT source, status, count(*) FROM deliveries GROUP BY source, status ORDER BY source, status"
-            ).fetchall()
-    finally:
-        connection.close()
+    with reading(layout) as connection:
+        states = connection.execute("SELECT * FROM state ORDER BY source").fetchall()
+        last = connection.execute("SELECT run_id, committed FROM runs ORDER BY run_id").fetchall()
+        facts = dict(connection.execute("SELECT source, count(*) FROM fact_visits GROUP BY source").fetchall())
+        days = connection.execute("SELECT count(*) FROM daily_visit_metrics").fetchone()[0]
+        waiting = connection.execute(
+            "SELECT source, status, count(*) FROM deliveries GROUP BY source, status ORDER BY source, status"
+        ).fetchall()
     for state in states:
         watermark = stored_instant(state["watermark_last_updated"])
         out.print(
@@ -117,12 +113,8 @@ def _history_row(manifest: dict[str, Any]) -> list[str]:
 def print_deliveries(layout: Layout, source: str) -> None:
     """Print a line a delivery of `source`, in sequence."""
     out, _ = consoles()
-    connection = read_warehouse(layout)
-    try:
-        with plain_errors(layout.warehouse):
-            known = standings(connection, source)
-    finally:
-        connection.close()
+    with reading(layout) as connection:
+        known = standings(connection, source)
     if not known:
         out.print(f"{source} has delivered nothing yet")
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any, NoReturn, Protocol
 
 from lib.confidential import log_exception
 from lib.config import ROOT, Settings, resolve
-from lib.errors import BY_NAME, PipelineError, ReportIncomplete, StoredDataChanged, TemporaryFailure
+from lib.errors import BY_NAME, PipelineError, ReportIncomplete
 from lib.execute import Execution, Failure, execute_notebook
 from lib.layout import Layout
 from lib.lock import hold_warehouse
@@ -22,7 +21,7 @@ from lib.record import NOTEBOOKS, Outcome, close_record, open_to_readers, repair
 from lib.report import write_report
 from lib.run import Options, Run
 from lib.state import write_state_copy
-from lib.warehouse import copy_aside, open_warehouse, plain_errors
+from lib.warehouse import copy_aside, reading, writing
 
 
 class Terminated(KeyboardInterrupt):
@@ -85,13 +84,9 @@ def _prepare(layout: Layout, options: Options, progress: Progress) -> None:
     layout.sweep()
     if options.full_refresh and layout.warehouse.exists() and not layout.warehouse.stat().st_size:
         copy_aside(layout.warehouse)
-    connection = open_warehouse(layout, rebuild=options.full_refresh)
-    try:
-        with plain_errors(layout.warehouse):
-            repaired = repair_records(layout, connection)
-            write_state_copy(connection, layout)
-    finally:
-        connection.close()
+    with writing(layout, rebuild=options.full_refresh) as connection:
+        repaired = repair_records(layout, connection)
+        write_state_copy(connection, layout)
     if repaired:
         progress.repaired(repaired)
 
@@ -134,11 +129,8 @@ def _close(run: Run, executions: list[Execution], interrupt: KeyboardInterrupt |
     outcome, exit_code, message = _decide(loaded, failure, interrupt)
     try:
         if loaded:
-            connection = open_warehouse(run.layout)
-            try:
+            with writing(run.layout) as connection:
                 write_state_copy(connection, run.layout)
-            finally:
-                connection.close()
         close_record(run.layout, run.run_id, outcome, exit_code=exit_code, message=message, executions=executions)
         write_report(run.layout, run.run_id)
         open_to_readers(run.layout, run.run_id, run.settings.readers_group)
@@ -171,15 +163,10 @@ def _decide(
 def _is_loaded(run: Run) -> bool:
     """Whether the commit took place: the warehouse knows, whatever became of the kernel."""
     try:
-        connection = open_warehouse(run.layout)
-    except (StoredDataChanged, TemporaryFailure):
+        with reading(run.layout) as connection:
+            return connection.execute("SELECT 1 FROM runs WHERE run_id = ?", [run.run_id]).fetchone() is not None
+    except PipelineError:
         return False
-    try:
-        return connection.execute("SELECT 1 FROM runs WHERE run_id = ?", [run.run_id]).fetchone() is not None
-    except sqlite3.Error:
-        return False
-    finally:
-        connection.close()
 
 
 def _incomplete(run: Run) -> str:

@@ -146,7 +146,7 @@ def _first_screen(manifest: Manifest, record: Path) -> str:
 
 
 def _gate_table(record: Path) -> list[str]:
-    """The gate's rules with their worst result, those that do not hold first; nothing where the gate was not reached."""
+    """The gate's rules with their worst result, failures first; nothing where the gate was not reached."""
     path = record / "dq_report.json"
     if not path.exists():
         return []

@@ -24,7 +24,7 @@ from lib.lock import HELD_BY_PARENT
 from lib.manifest import Manifest
 from lib.record import Outcome, close_record
 from lib.state import State, check_facts_present, read_state
-from lib.warehouse import copy_aside, open_warehouse, plain_errors
+from lib.warehouse import copy_aside, writing
 from lib.window import Window
 
 if TYPE_CHECKING:
@@ -104,16 +104,12 @@ class Run:
         if options.full_refresh and layout.warehouse.exists() and layout.warehouse.stat().st_size == 0:
             copy_aside(layout.warehouse)
         source = settings.source.name
-        connection = open_warehouse(layout, rebuild=options.full_refresh)
-        try:
-            with plain_errors(layout.warehouse):
-                sync_ledger(layout, connection, source)
-                restore_marks(layout, connection, source)
-                if not options.full_refresh:
-                    check_facts_present(connection, source)
-                state = read_state(connection, source)
-        finally:
-            connection.close()
+        with writing(layout, rebuild=options.full_refresh) as connection:
+            sync_ledger(layout, connection, source)
+            restore_marks(layout, connection, source)
+            if not options.full_refresh:
+                check_facts_present(connection, source)
+            state = read_state(connection, source)
         clock = _choose_as_of(as_of, state)
         start = _choose_watermark(watermark, state) if not options.full_refresh else None
         window = Window(start, settings.window.lookback_hours)

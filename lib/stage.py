@@ -25,7 +25,7 @@ from lib.reader import Reading, read_delivery
 from lib.run import Run
 from lib.staging import Staged, stage_batch
 from lib.state import read_state
-from lib.warehouse import open_warehouse, plain_errors
+from lib.warehouse import writing
 
 COMPARABLE_DELIVERIES = 7
 """How many earlier deliveries the usual volume is taken from."""
@@ -86,25 +86,21 @@ def stage_visits(run: Run) -> pd.DataFrame:
     """
     batch = run_batch(run)
     texts = {each.sequence: _text_file(run, each.sequence) for each in (*batch.deliveries, *batch.context)}
-    connection = open_warehouse(run.layout)
-    try:
-        with plain_errors(run.layout.warehouse):
-            state = read_state(connection, run.source)
-            staged = stage_batch(
-                batch,
-                texts,
-                run.settings,
-                run.window,
-                current_versions=lambda keys: find_current_versions(
-                    connection, run.settings, keys, run.staging / f"{TEMPORARY_PREFIX}wanted.db"
-                ),
-                known_identities=lambda identities: find_known_identities(connection, identities),
-                newest_known=state.watermark,
-                folder=run.staging,
-            )
-            all_standings = standings(connection, run.source)
-    finally:
-        connection.close()
+    with writing(run.layout) as connection:
+        state = read_state(connection, run.source)
+        staged = stage_batch(
+            batch,
+            texts,
+            run.settings,
+            run.window,
+            current_versions=lambda keys: find_current_versions(
+                connection, run.settings, keys, run.staging / f"{TEMPORARY_PREFIX}wanted.db"
+            ),
+            known_identities=lambda identities: find_known_identities(connection, identities),
+            newest_known=state.watermark,
+            folder=run.staging,
+        )
+        all_standings = standings(connection, run.source)
     profile = _complete_profile(run, batch, staged, all_standings)
     pq.write_table(pa.Table.from_pylist(profile), staged.profile)
     total = next(row for row in profile if row["is_batch"])
@@ -258,13 +254,9 @@ def _text_file(run: Run, sequence: int) -> Path:
 
 
 def _mark_refused(run: Run, refusals: list[tuple[Delivery, DeliveryRefused]]) -> None:
-    connection = open_warehouse(run.layout)
-    try:
-        with plain_errors(run.layout.warehouse):
-            for delivery, refusal in refusals:
-                mark(connection, delivery, "refused", run_id=run.run_id, reason=str(refusal))
-    finally:
-        connection.close()
+    with writing(run.layout) as connection:
+        for delivery, refusal in refusals:
+            mark(connection, delivery, "refused", run_id=run.run_id, reason=str(refusal))
     run.manifest.record(marks=[{"sequence": each.sequence, "status": "refused"} for each, _ in refusals])
     run.end("refused", str(refusals[0][1]))
 

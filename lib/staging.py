@@ -28,7 +28,6 @@ FIRST_INSTANT = "TIMESTAMP '0001-01-01 00:00:00'"
 LAST_INSTANT = "TIMESTAMP '9999-12-31 23:59:59.999999'"
 """What a stamp can be once its zone is taken off: years of four digits, so that stored stamps sort as text."""
 
-SPILL = f"{TEMPORARY_PREFIX}spill"
 
 LATENESS_BINS = [0, 1, 3, 6, 12, 24, 48, 72, 96, 120, 168, 336, 720]
 """Hours; the last bin is open."""
@@ -62,7 +61,7 @@ def stage_batch(
     folder: Path,
 ) -> Staged:
     """Stage the batch whose text Parquet files are `texts` (by delivery sequence) into `folder`."""
-    with open_engine(settings.engine, folder / SPILL) as engine:
+    with open_engine(settings.engine, folder) as engine:
         register_batch(engine, batch, texts, settings, newest_known)
         engine.execute(judge_statement(settings, window))
         _fetch_current(engine, settings, current_versions)

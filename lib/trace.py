@@ -19,9 +19,9 @@ from lib.layout import Layout
 from lib.raw import check_snapshot
 from lib.reader import read_delivery
 from lib.sql import statement
-from lib.staging import SPILL, judge_statement, register_batch, row_hash
+from lib.staging import judge_statement, register_batch, row_hash
 from lib.terminal import consoles
-from lib.warehouse import plain_errors, read_warehouse
+from lib.warehouse import reading
 from lib.window import Window
 
 
@@ -52,17 +52,13 @@ def print_trace(layout: Layout, settings: Settings, visit_id: str) -> None:
 
 def trace_visit(layout: Layout, settings: Settings, visit_id: str) -> list[Version]:
     """Every version of `visit_id` (as written, trimmed) in every snapshot of the source, in the order of delivery."""
-    connection = read_warehouse(layout)
-    try:
-        with plain_errors(layout.warehouse):
-            known = standings(connection, settings.source.name)
-            current = connection.execute(
-                "SELECT delivery_seq, source_line, row_hash, last_updated FROM fact_visits"
-                " WHERE source = ? AND visit_id = ?",
-                [settings.source.name, visit_id],
-            ).fetchone()
-    finally:
-        connection.close()
+    with reading(layout) as connection:
+        known = standings(connection, settings.source.name)
+        current = connection.execute(
+            "SELECT delivery_seq, source_line, row_hash, last_updated FROM fact_visits"
+            " WHERE source = ? AND visit_id = ?",
+            [settings.source.name, visit_id],
+        ).fetchone()
     scratch = Path(tempfile.mkdtemp(prefix=".tmp-trace-", dir=layout.staging))
     try:
         rows = _find_rows(layout, settings, known, visit_id, scratch)
@@ -96,7 +92,7 @@ def _find_rows(
     if not texts:
         return []
     batch = Batch("refresh", tuple(each.delivery for each in known if each.delivery.sequence in texts))
-    with open_engine(settings.engine, scratch / SPILL) as engine:
+    with open_engine(settings.engine, scratch) as engine:
         register_batch(engine, batch, texts, settings, None)
         engine.execute(judge_statement(settings, Window(None, 0)))
         query = statement("duckdb/trace", row_hash=row_hash(settings))

@@ -19,9 +19,8 @@ from lib.judged import BATCH, judged_profile
 from lib.run import Run
 from lib.sql import literal
 from lib.stage import read_profile
-from lib.staging import SPILL
 from lib.suites import rules
-from lib.warehouse import open_warehouse, plain_errors, transaction
+from lib.warehouse import transaction, writing
 
 REPORT = "dq_report.json"
 
@@ -63,7 +62,7 @@ def staged_frame(run: Run) -> tuple[pd.DataFrame, bool]:
     path, limit = run.staging / "visits.parquet", run.settings.gate.max_native_rows
     if pq.read_metadata(path).num_rows <= limit:
         return pq.read_table(path, columns=JUDGED_COLUMNS).to_pandas(types_mapper=pd.ArrowDtype), False
-    with open_engine(run.settings.engine, run.staging / SPILL) as engine:
+    with open_engine(run.settings.engine, run.staging) as engine:
         columns = ", ".join(JUDGED_COLUMNS)
         query = f"SELECT {columns} FROM read_parquet({literal(str(path))}) ORDER BY row_hash LIMIT {limit}"
         table = engine.sql(query).to_arrow_table()
@@ -86,14 +85,10 @@ def require_gate(run: Run, result: GateResult) -> str:
     ]
     observed = accepted_observations(result, rules)
     marks = []
-    connection = open_warehouse(run.layout)
-    try:
-        with plain_errors(run.layout.warehouse), transaction(connection):
-            for each in held:
-                mark(connection, each, "held", run_id=run.run_id, failed_rules=observed)
-                marks.append({"sequence": each.sequence, "status": "held", "failed_rules": observed})
-    finally:
-        connection.close()
+    with writing(run.layout) as connection, transaction(connection):
+        for each in held:
+            mark(connection, each, "held", run_id=run.run_id, failed_rules=observed)
+            marks.append({"sequence": each.sequence, "status": "held", "failed_rules": observed})
     run.manifest.record(marks=marks)
     why = _why_nothing_came(run) if "zero_row_load" in rules else ""
     message = f"{result.summary} {why}Nothing was loaded; {_what_next(held, rules)}"

@@ -11,7 +11,7 @@ from lib.raw import check_snapshot
 from lib.record import Finding, verify_records
 from lib.sql import statement
 from lib.terminal import consoles
-from lib.warehouse import plain_errors, read_warehouse
+from lib.warehouse import reading
 
 
 def print_verification(layout: Layout) -> None:
@@ -46,12 +46,8 @@ def verify_snapshots(layout: Layout) -> list[Finding]:
 
 def verify_tables(layout: Layout) -> list[Finding]:
     """The database's own check, and daily_visit_metrics against the GROUP BY of fact_visits."""
-    connection = read_warehouse(layout)
-    try:
-        with plain_errors(layout.warehouse):
-            return [*_sound(connection, layout), *_consistent(connection, layout)]
-    finally:
-        connection.close()
+    with reading(layout) as connection:
+        return [*_sound(connection, layout), *_consistent(connection, layout)]
 
 
 def _sound(connection: sqlite3.Connection, layout: Layout) -> list[Finding]:

@@ -70,6 +70,28 @@ def read_warehouse(layout: Layout) -> sqlite3.Connection:
 
 
 @contextmanager
+def writing(layout: Layout, *, rebuild: bool = False) -> Iterator[sqlite3.Connection]:
+    """`open_warehouse` for a block, its errors as ours."""
+    connection = open_warehouse(layout, rebuild=rebuild)
+    try:
+        with plain_errors(layout.warehouse):
+            yield connection
+    finally:
+        connection.close()
+
+
+@contextmanager
+def reading(layout: Layout) -> Iterator[sqlite3.Connection]:
+    """`read_warehouse` for a block, its errors as ours."""
+    connection = read_warehouse(layout)
+    try:
+        with plain_errors(layout.warehouse):
+            yield connection
+    finally:
+        connection.close()
+
+
+@contextmanager
 def plain_errors(path: Path) -> Iterator[None]:
     """SQLite's errors as ours: its texts may hold values, so only the kind of failure is told."""
     try:

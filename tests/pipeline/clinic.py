@@ -1,6 +1,6 @@
-"""A clinic for tests: delivers files, runs the pipeline's stages in this process or by the real command, reads tables.
+"""A clinic for tests: delivers files, runs the pipeline's stages here or by the real command, reads tables.
 
-`Clinic.run` calls what the notebooks call, in their order, without kernels: a run takes a second instead of fifteen. The
+`Clinic.run` calls what the notebooks call, in their order, without kernels: a run takes a second instead of ten. The
 tests that go through notebooks and the command line use `Clinic.command`.
 """
 

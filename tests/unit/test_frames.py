@@ -15,6 +15,7 @@ from lib.config import settings_from
 from lib.disclosure import MASK
 from lib.errors import UsageError
 from lib.run import Run
+from lib.warehouse import open_warehouse
 
 DELIVERY = """\
 visit_id,patient_id,provider_id,diagnosis_code,visit_date,visit_cost,last_updated,remark
@@ -135,7 +136,7 @@ def test_the_checks_of_a_load_see_what_is_broken(run: Run) -> None:
     before = load.count_tables(run)
     assert (before.facts, before.days, before.quarantine_open, before.deliveries_loaded) == (3, 3, 2, 1)
     assert load.expected_facts(run, before) == 6, "a first load of three more"
-    connection = load.open_warehouse(run.layout)
+    connection = open_warehouse(run.layout)
     try:
         connection.execute("BEGIN")
         connection.execute("UPDATE fact_visits SET visit_cost_cents = 1, delivery_seq = 9 WHERE visit_id = 'V1'")

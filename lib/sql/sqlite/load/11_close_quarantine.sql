@@ -13,6 +13,7 @@ FROM (
         latest_seq AS delivery_seq,
         latest_line AS source_line
     FROM scratch.staged
+    WHERE visit_id IN (SELECT visit_key FROM quarantine WHERE source = :source AND status = 'open')
     UNION ALL
     SELECT
         visit_id,
@@ -20,6 +21,7 @@ FROM (
         last_seq AS delivery_seq,
         last_line AS source_line
     FROM scratch.staged
+    WHERE visit_id IN (SELECT visit_key FROM quarantine WHERE source = :source AND status = 'open')
     UNION ALL
     SELECT
         f.visit_id,
