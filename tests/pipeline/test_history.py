@@ -533,6 +533,7 @@ def test_22_a_column_added_or_dropped_between_deliveries_is_a_warning(clinic: Cl
 def test_23_a_future_stamp_refused_on_day_1_is_refused_by_a_refresh_on_day_3(quick: Clinic) -> None:
     good(quick, [row("V1"), row("V2", last_updated="2025-03-02T12:00:00Z", visit_date="2025-03-04")])
     assert entries(quick)[0][:3] == ("V2", "visit_date_out_of_range future_last_updated", "open")
+    good(quick, [row("V3")], "2025-03-04T00:00:00Z")  # by this one's clock V2 would be good
     before = quick.facts()
     refreshed = quick.run("2025-03-05T00:00:00Z", full_refresh=True)
     assert refreshed.exit_code == 0 and refreshed.counts["refused"] == refreshed.counts["known_refused"] == 1
