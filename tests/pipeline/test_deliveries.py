@@ -263,6 +263,17 @@ def test_a_held_delivery_joins_no_other_batch_and_is_warned_of(clinic: Clinic) -
     assert "held_deliveries 1" in repeated.message
 
 
+def test_a_held_delivery_whose_file_is_gone_is_not_judged_again(quick: Clinic) -> None:
+    folder = quick.input.parent
+    quick.deliver([on(1, "V1")], "a.csv")
+    assert quick.run(DAY_1, source=folder).exit_code == 0
+    bad = quick.deliver(half_bad(2, "A", "B", "C"), "b.csv")
+    assert quick.run(DAY_2, source=folder).exit_code == 4
+    bad.unlink()
+    result = quick.run(DAY_3, source=folder)
+    assert (result.exit_code, batch_of(result), quick.statuses()) == (0, ("repeat", [1]), ["loaded", "held"])
+
+
 def test_of_several_only_those_that_fail_by_themselves_are_held(clinic: Clinic) -> None:
     """The other is not loaded by this run, and is not held either."""
     clinic.deliver([on(1, f"G{number}") for number in range(3)], "a.csv")
