@@ -15,10 +15,13 @@ import tempfile
 import threading
 import time
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import zmq
+import zmq.asyncio
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 
@@ -54,6 +57,20 @@ class OwnInterpreterKernelManager(KernelManager):
             language="python",
             metadata={"kernel_provisioner": {"provisioner_name": "local-provisioner", "config": {}}},
         )
+
+    def client(self, **options: Any) -> Any:
+        """A client on the process's shared context, which is never terminated."""
+        return super().client(context=_contexts()[1], **options)
+
+
+@cache
+def _contexts() -> tuple[zmq.Context[Any], zmq.asyncio.Context]:
+    """One blocking and one asynchronous ZeroMQ context for all kernels of this process.
+
+    With contexts of their own, managers and clients terminate them at the end, which waits for every socket: one that
+    an interrupt caught half made is never closed, and Ctrl-C would hang.
+    """
+    return zmq.Context(), zmq.asyncio.Context()
 
 
 class Kernel:
@@ -102,6 +119,7 @@ class Kernel:
         folder = self._folder.path
         try:
             manager = OwnInterpreterKernelManager(
+                context=_contexts()[0],
                 connection_file=str(folder / "kernel.json"),
                 transport="ipc",
                 ip=str(folder / "k"),
