@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import pandas as pd
 import pyarrow.parquet as pq
 
@@ -83,7 +81,8 @@ def require_gate(run: Run, result: GateResult) -> str:
     held = [
         each for each in batch.deliveries if (not failing or each.sequence in failing) and each.sequence not in loaded
     ]
-    observed = accepted_observations(result, rules)
+    # with those that were accepted this time: the next acceptance needs them again
+    observed = failed_rules(result)
     marks = []
     with writing(run.layout) as connection, transaction(connection):
         for each in held:
@@ -91,7 +90,7 @@ def require_gate(run: Run, result: GateResult) -> str:
             marks.append({"sequence": each.sequence, "status": "held", "failed_rules": observed})
     run.manifest.record(marks=marks)
     why = _why_nothing_came(run) if "zero_row_load" in rules else ""
-    message = f"{result.summary} {why}Nothing was loaded; {_what_next(held, rules)}"
+    message = f"{result.summary} {why}Nothing was loaded; {_what_next(held, list(observed))}"
     run.end("held", message)
     raise GateFailed(message)
 
@@ -146,10 +145,10 @@ def _measure(name: str, value: float) -> str:
     return f"{value:,.1f} h" if name.startswith("hours_") else f"{value:,.0f}"
 
 
-def accepted_observations(result: GateResult, rules: Iterable[str]) -> dict[str, float]:
-    """The worst observed value of each failed rule: what an --accept of it would accept."""
-    worst = {each.rule: each.observed for each in result.worst}
-    return {rule: float(worst[rule] or 0) for rule in rules}
+def failed_rules(result: GateResult) -> dict[str, float]:
+    """The worst observed value of each failed critical rule: what an --accept of it would accept."""
+    failed = [each for each in result.worst if each.severity == "critical" and not each.passed]
+    return {each.rule: float(each.observed or 0) for each in sorted(failed, key=lambda each: each.rule)}
 
 
 def check_staged(run: Run) -> None:

@@ -307,16 +307,18 @@ def test_an_accepted_delivery_passes_by_override_and_that_is_shown(clinic: Clini
 
 
 def test_an_acceptance_is_of_what_was_seen_and_no_worse(clinic: Clinic) -> None:
-    clinic.deliver(half_bad(1, "A", "B", "C"))
+    clinic.deliver([*half_bad(1, "A", "B"), on(1, "C", visit_cost="50"), on(1, "bad", patient_id="")])
     clinic.run()
     before = clinic.tables()
-    clinic.config = {"rules": {"max_visit_cost": 99}}  # the good ones are refused as well now
-    worse = clinic.run(accept=(*ALL_RULES, "zero_row_load"))
-    assert worse.exit_code == 4
-    assert (clinic.tables(), clinic.statuses()) == (before, ["held"])
-    clinic.config = {}
-    assert clinic.run().exit_code == 4, "what it is held for is seen anew"
-    assert clinic.run(accept=ALL_RULES).exit_code == 0
+    clinic.config = {"rules": {"max_visit_cost": 99}}  # two of the good ones are refused as well now: 5 of 6, not 3
+    worse = clinic.run(accept=ALL_RULES)
+    assert (worse.exit_code, clinic.statuses(), clinic.tables()) == (4, ["held"], before)
+    assert worse.message.startswith("FAILED: refused_share 83.33 % (limit ≤ 5.00 %, batch). Nothing was loaded; ")
+    assert worse.failed_rules == set(ALL_RULES), "it is held for all that was found"
+    assert "with --accept missing_required_share --accept refused_share --reason" in worse.message
+    better = clinic.run(accept=ALL_RULES)
+    assert better.exit_code == 0, "what was seen last is what is accepted"
+    assert set(clinic.facts()) == {"C"}
 
 
 def test_an_acceptance_is_for_once(clinic: Clinic) -> None:
