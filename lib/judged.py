@@ -36,7 +36,8 @@ def judged_profile(profile: pd.DataFrame, gate: config.Gate, *, has_costs: bool 
     bad row of three is no trend. `accepted_rows` is judged for new batches only. PipelineError for a profile that lacks
     columns or counts, or has not exactly one batch row.
     """
-    missing = [name for name in (*PROFILE_COUNTS, "scope", "is_batch", "new_batch") if name not in profile]
+    needed = (*PROFILE_COUNTS, "scope", "is_batch", "new_batch", "absent_visits")
+    missing = [name for name in needed if name not in profile]
     if missing:
         raise PipelineError(f"batch_profile: columns are missing ({', '.join(missing)}); stage the batch again.")
     unknown = [name for name in (*PROFILE_COUNTS, "scope", "is_batch", "new_batch") if profile[name].isna().any()]
@@ -74,6 +75,8 @@ def judged_profile(profile: pd.DataFrame, gate: config.Gate, *, has_costs: bool 
             "drifted_columns": rows["unexpected_columns"] + rows["absent_columns"],
             "missed_rows": rows["outside_missed"],
             "held_deliveries": rows["held_deliveries"].where(of_batch),
+            # Null too where the source's deliveries are increments, or an id could not be read.
+            "absent_visits": table["absent_visits"].astype("float64").where(of_batch),
             "same_stamp_changes": rows["same_stamp_changes"],
         }
     )

@@ -57,6 +57,12 @@ def find_current_versions(
         scratch.unlink()
 
 
+def count_visits(connection: sqlite3.Connection, source: str) -> int:
+    """How many visits of the source the table holds."""
+    counted: int = connection.execute("SELECT count(*) FROM fact_visits WHERE source = ?", [source]).fetchone()[0]
+    return counted
+
+
 def find_known_identities(connection: sqlite3.Connection, identities: Iterable[str]) -> set[str]:
     """Those of `identities` that the quarantine holds."""
     find = "SELECT 1 FROM quarantine WHERE identity = ?"

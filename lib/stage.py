@@ -19,7 +19,7 @@ from lib.deliveries import Batch, Delivery, Standing, mark, standings
 from lib.errors import DeliveryRefused, UsageError
 from lib.extract import delivery_standings, run_batch
 from lib.files import TEMPORARY_PREFIX, sha256_of_file
-from lib.lookups import find_current_versions, find_known_identities
+from lib.lookups import count_visits, find_current_versions, find_known_identities
 from lib.raw import check_snapshot
 from lib.reader import Reading, read_delivery
 from lib.run import Run
@@ -98,6 +98,7 @@ def stage_visits(run: Run) -> pd.DataFrame:
             ),
             known_identities=lambda identities: find_known_identities(connection, identities),
             newest_known=state.watermark,
+            visits_held=count_visits(connection, run.source),
             folder=run.staging,
         )
         all_standings = standings(connection, run.source)
@@ -283,6 +284,7 @@ def _complete_profile(run: Run, batch: Batch, staged: Staged, all_standings: lis
             unexpected_columns=len(extra_now - extra_before) if extra_before is not None else 0,
             absent_columns=len(extra_before - extra_now) if extra_before is not None else 0,
             held_deliveries=held if is_batch else 0,
+            absent_visits=staged.absent_visits if is_batch else None,
             hours_since_newest=_hours(run.as_of, newest),
             missed_needs_hours=_hours(run.window.watermark, oldest_missed),
         )

@@ -47,6 +47,7 @@ class Staged:
     rejected: Path
     profile: Path
     lateness: Path
+    absent_visits: int | None
 
 
 def stage_batch(
@@ -58,9 +59,13 @@ def stage_batch(
     current_versions: CurrentVersions,
     known_identities: KnownIdentities,
     newest_known: datetime | None,
+    visits_held: int,
     folder: Path,
 ) -> Staged:
-    """Stage the batch whose text Parquet files are `texts` (by delivery sequence) into `folder`."""
+    """Stage the batch whose text Parquet files are `texts` (by delivery sequence) into `folder`.
+
+    `visits_held` is how many visits of the source the table holds; full deliveries are held against it.
+    """
     with open_engine(settings.engine, folder) as engine:
         register_batch(engine, batch, texts, settings, newest_known)
         engine.execute(judge_statement(settings, window))
@@ -100,6 +105,7 @@ def stage_batch(
             rejected=folder / "rejected.parquet",
             profile=folder / "batch_profile.parquet",
             lateness=folder / "lateness.parquet",
+            absent_visits=_absent_visits(engine, batch, settings, visits_held),
         )
         _write_parquet(engine, _visits_query(settings), staged.visits)
         _write_parquet(engine, "SELECT * FROM rejected ORDER BY delivery_seq, source_line", staged.rejected)
@@ -177,11 +183,27 @@ def register_batch(
 
 def _fetch_current(engine: duckdb.DuckDBPyConnection, settings: Settings, current_versions: CurrentVersions) -> None:
     """What the table holds now of every visit that the batch names, as the table `current_versions`."""
-    keys = engine.sql("SELECT DISTINCT visit_id FROM judged WHERE is_accepted").to_arrow_reader(100_000)
+    asked = "visit_id IS NOT NULL" if _holds_all(settings) else "is_accepted"
+    keys = engine.sql(f"SELECT DISTINCT visit_id FROM judged WHERE {asked}").to_arrow_reader(100_000)
     found = current_versions(keys)
     engine.register("found", found)
     engine.execute("CREATE TABLE current_versions AS SELECT * REPLACE (CAST(stamp AS TIMESTAMP) AS stamp) FROM found")
     engine.unregister("found")
+
+
+def _holds_all(settings: Settings) -> bool:
+    return settings.source.deliveries == "full"
+
+
+def _absent_visits(engine: duckdb.DuckDBPyConnection, batch: Batch, settings: Settings, visits_held: int) -> int | None:
+    """Visits of the table that the newest full delivery lacks; None where that cannot be told, or is no question."""
+    if not _holds_all(settings) or not batch.is_new or batch.context:
+        return None
+    last = batch.deliveries[-1].sequence
+    query = statement("duckdb/absent_visits", visits_held=str(visits_held), delivery=str(last))
+    counted = engine.execute(query).fetchone()
+    absent: int | None = counted[0] if counted else None
+    return absent
 
 
 def _collect_rejected(engine: duckdb.DuckDBPyConnection, settings: Settings, known_identities: KnownIdentities) -> None:

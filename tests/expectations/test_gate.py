@@ -85,6 +85,7 @@ def scope(name: str, rows: int, **changes: Any) -> dict[str, Any]:
         **dict.fromkeys(("rows_read", "staged", "inserted"), rows),
         "expected_rows": rows,
         "hours_since_newest": 18.0,
+        "absent_visits": 0,
         **changes,
     }
 
@@ -124,7 +125,7 @@ def test_a_clean_batch_passes_every_rule() -> None:
     assert [each.rule for each in result.rules] == [rule.id for rule in suites.rules()]
     assert {each.scope for each in result.rules} == {"batch"}
     assert (result.critical_failures, result.warnings, result.failing_deliveries) == ((), (), ())
-    assert result.summary == "PASSED: all 22 rules hold."
+    assert result.summary == "PASSED: all 23 rules hold."
 
 
 # Each count is the batch's; 20 rows are read. The numbers keep rows conserved where the rule is another one.
@@ -144,6 +145,7 @@ BAD_PROFILES: dict[str, tuple[str, dict[str, Any], float, dict[str, Any]]] = {
     "schema_drift": ("warning", {"unexpected_columns": 1, "absent_columns": 1}, 2, {}),
     "missed_rows": ("warning", {"rows_read": 22, "outside_missed": 2}, 2, {}),
     "held_deliveries": ("warning", {"held_deliveries": 1}, 1, {}),
+    "absent_visits": ("warning", {"absent_visits": 3}, 3, {}),
     "same_stamp_changes": ("warning", {"same_stamp_changes": 2}, 2, {}),
 }  # fmt: skip
 

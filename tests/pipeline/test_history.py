@@ -464,6 +464,26 @@ def test_18_a_b_a_without_stamps_ends_at_a_and_an_equal_row_is_not_restamped(qui
     assert quick.statuses() == ["loaded"] * 3 and len(list((quick.data_dir / "raw" / "clinic").glob("*.csv"))) == 2
 
 
+def test_19_a_visit_missing_from_a_later_full_delivery_is_reported_not_deleted(clinic: Clinic) -> None:
+    clinic.config = {"source": {"deliveries": "full"}}
+    first = [row("V1"), row("V2"), row("V3"), row("V4", last_updated="2025-02-01T00:00:00Z")]
+    good(clinic, first, "2025-03-02T00:00:00Z")
+    # V2 is refused now and V4 is outside the window: both are there. V3 is gone.
+    second = [row("V1", visit_cost="9", last_updated="2025-03-02T00:00:00Z"), row("V2", visit_cost="?"), first[3]]
+    result = good(clinic, second, "2025-03-03T00:00:00Z")
+    assert result.counts["absent_visits"] == 1
+    assert "absent_visits 1" in result.message
+    assert sorted(clinic.facts()) == ["V1", "V2", "V3", "V4"]
+
+
+def test_19_a_delivery_with_an_unreadable_id_implies_no_absence(clinic: Clinic) -> None:
+    clinic.config = {"source": {"deliveries": "full"}}
+    good(clinic, [row("V1"), row("V2")], "2025-03-02T00:00:00Z")
+    result = good(clinic, [row("V1", visit_cost="9"), row("")], "2025-03-03T00:00:00Z")
+    assert "absent_visits" not in result.counts
+    assert "absent_visits" not in result.message
+
+
 def test_19_a_full_refresh_leaves_no_row_that_no_delivery_supports(quick: Clinic) -> None:
     good(quick, [row("V1"), row("V2", visit_date="2025-02-28")])
     before = quick.tables()
