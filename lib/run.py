@@ -263,7 +263,8 @@ class Run:
 
 def _choose_as_of(asked: str | None, state: State) -> datetime:
     """The run's clock: as asked, else now; never before the last committed clock, never beyond the machine's day."""
-    latest = max(now(), state.last_as_of) if state.last_as_of else now()
+    today = now().replace(microsecond=0)
+    latest = max(today, state.last_as_of) if state.last_as_of else today
     if asked is None:
         return latest
     clock = parse_instant(asked, "as_of")
