@@ -19,7 +19,7 @@ from lib.provenance import actor
 from lib.run import Run
 from lib.sql import statement
 from lib.stage import newest_loaded
-from lib.state import State, read_state
+from lib.state import State, read_state, write_state_copy
 from lib.validate import check_staged
 from lib.warehouse import reading, writing
 from lib.window import next_watermark
@@ -67,6 +67,8 @@ def load_visits(run: Run) -> LoadResult:
         return _commit(run)
     with hold_warehouse(run.layout.lock_file, f"run {run.run_id} (04_load by hand)"):
         result = _commit(run)
+        with reading(run.layout) as connection:
+            write_state_copy(connection, run.layout)
     run.end("loaded")
     return result
 
