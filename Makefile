@@ -32,7 +32,7 @@ lint: $(READY) ## check style, types, and that no notebook carries outputs
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
-	@$(PY) -m nbstripout --verify notebooks/*.ipynb
+	@$(PY) -m nbstripout --verify --extra-keys metadata.language_info notebooks/*.ipynb
 
 bench: $(READY) ## measure time and memory
 	@$(PY) benchmarks/bench.py $(ARGS)

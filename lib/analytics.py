@@ -1,7 +1,8 @@
 """What the tables say now, as small pandas frames (Arrow types) that are safe to show.
 
 Facts are aggregated in the warehouse (lib/sql/analytics); at most one row a day comes here. Every frame has passed
-lib/disclosure.py: groups of fewer than `minimum` visits are merged, sums of costs have three significant digits.
+lib/disclosure.py: groups of fewer than `minimum` visits are merged, sums and averages of costs have three significant
+digits.
 `source` limits a frame to one source; None means all. An empty warehouse gives empty frames with the same columns.
 Errors of SQLite pass through as they are.
 """
@@ -15,7 +16,15 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from lib.disclosure import MINIMUM, merge_small, merge_small_bins, merge_small_periods, shown_cost, small_groups
+from lib.disclosure import (
+    MINIMUM,
+    merge_small,
+    merge_small_bins,
+    merge_small_periods,
+    shown_cost,
+    significant,
+    small_groups,
+)
 from lib.sql import statement
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -36,7 +45,7 @@ _PERIOD = {
     "start": DATE,
     "end": DATE,
     "days": INTEGER,
-    "complete": FLAG,
+    "is_over": FLAG,
 }
 _VISITS = _PERIOD | {"visits": INTEGER}
 _COSTS = _PERIOD | {"visits": INTEGER, "visits_with_cost": INTEGER, "cost": INTEGER}
@@ -236,8 +245,9 @@ def _per_period(
     """Grain: one row per `unit`, or per wider period where one is small; key: period.
 
     Columns: period (2025-06-03, 2025-W23, 2025-06 or "other periods"), grain, start and end (inclusive; cut at the
-    first and last day that has a visit; null for other periods), days, complete (its last day, or the Sunday of its
-    last week, is before `as_of`, or, without one, not after the last visit), then the counts. Small groups are found
+    first and last day that has a visit; null for other periods), days (in that cut), is_over (its last day, or the
+    Sunday of its last week, is before `as_of`, or, without one, not after the last visit; null for other periods),
+    then the counts. Small groups are found
     over all days, and the latest periods cut out afterwards, so that a short frame and a long one do not betray
     each other.
     """
@@ -245,7 +255,8 @@ def _per_period(
     merged = merge_small_periods(days, minimum, counts, grain=unit)
     over = days["day"].max() if as_of is None else pd.Timestamp(as_of) - pd.Timedelta(days=1)
     to_sunday = (6 - merged["end"].dt.day_of_week).where(merged["grain"] != "day", 0)
-    merged["complete"] = merged["end"] + pd.to_timedelta(to_sunday, unit="D") <= over
+    last = merged["end"] + pd.to_timedelta(to_sunday, unit="D")
+    merged["is_over"] = (last <= over).astype("boolean").where(last.notna())
     return merged
 
 
@@ -269,7 +280,8 @@ def _cost(
 
 
 def _averaged(frame: pd.DataFrame, unit: Unit, value: str) -> pd.DataFrame:
-    """`frame` with a trailing average of the values as shown, spread evenly over each period's days.
+    """`frame` with a trailing average of the values as shown, spread evenly over each period's days; of costs, it is
+    rounded as they are.
 
     An average of the true days would tell a hidden day by the difference of two of its values.
     """
@@ -279,8 +291,9 @@ def _averaged(frame: pd.DataFrame, unit: Unit, value: str) -> pd.DataFrame:
     within = rates.groupby(level=0).cumcount()
     daily = rates.set_axis(placed["start"].repeat(lengths) + pd.to_timedelta(within, unit="D")).asfreq("D")
     name, days, per_unit = ("average_7_days", 7, 1) if unit == "day" else ("average_4_weeks", 28, 7)
-    average = daily.rolling(days).mean() * per_unit
-    return frame.assign(**{name: frame["end"].map(average).astype("float64").round(1)})
+    average = (daily.rolling(days).mean() * per_unit).dropna()
+    average = average.map(significant) if value == "cost" else average.round(1)
+    return frame.assign(**{name: frame["end"].map(average).astype("float64")})
 
 
 def _top(connection: sqlite3.Connection, column: str, minimum: int, source: str | None, top: int) -> pd.DataFrame:

@@ -146,10 +146,13 @@ def shown_cost(cents: float | None, visits: int, minimum: int) -> int | None:
 
     Two records' exact sums of one period differ by exactly the cost of a visit that came between them.
     """
-    if cents is None or pd.isna(cents) or visits < minimum:
-        return None
-    units = round(cents / 100)
-    return int(round(units, SIGNIFICANT_DIGITS - len(str(abs(units)))))
+    return None if cents is None or pd.isna(cents) or visits < minimum else significant(cents / 100)
+
+
+def significant(units: float) -> int:
+    """Currency units as they are shown: whole, to three significant digits."""
+    whole = round(units)
+    return int(round(whole, SIGNIFICANT_DIGITS - len(str(abs(whole)))))
 
 
 def mask(text: str | float | None) -> str | None:

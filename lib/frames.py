@@ -28,6 +28,9 @@ from lib.warehouse import fact_columns, reading
 HASHES = ("row_hash", "identity")
 """Made of the values: whoever guesses the values can prove the guess."""
 
+FOR_THE_LOAD = ("is_written", "latest_stamp", "latest_seq", "latest_line", "last_seq", "last_line")
+"""Columns of the staged visits that only the load reads; no carried column may have their names."""
+
 FETCH_ROWS = 50_000
 _FACT_TYPES = {
     "visit_date": pa.date32(),
@@ -78,17 +81,18 @@ def daily(run: Run) -> pd.DataFrame:
 def staged_schema(run: Run, name: str) -> pd.DataFrame:
     """What a staged Parquet file is made of, from its own statistics: no value is read.
 
-    Grain: one row per column: its name, Arrow type, rows and nulls.
+    Grain: one row per column, but for those that only the load reads: its name, Arrow type, rows and nulls.
     """
     metadata = pq.read_metadata(_staged_file(run, name))
     groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
     schema = metadata.schema.to_arrow_schema()
     places = {metadata.schema.column(place).path.split(".")[0]: place for place in range(len(metadata.schema))}
-    nulls = [sum(group.column(places[field.name]).statistics.null_count for group in groups) for field in schema]
+    fields = [field for field in schema if field.name not in FOR_THE_LOAD]
+    nulls = [sum(group.column(places[field.name]).statistics.null_count for group in groups) for field in fields]
     return pd.DataFrame(
         {
-            "column": schema.names,
-            "type": [str(field.type) for field in schema],
+            "column": [field.name for field in fields],
+            "type": [str(field.type) for field in fields],
             "rows": metadata.num_rows,
             "nulls": nulls,
         }

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lib.figures import BLUE, SKY, canvas, nothing_to_draw, styled, tell
-from lib.plots import horizontal_bars, numbers, shortened
+from lib.plots import count_along, horizontal_bars, numbers, shortened
 from lib.run_plots import ACTIONS
 
 KIB = 1024
@@ -53,7 +53,7 @@ def plot_loads(frame: pd.DataFrame, most: int = 20) -> Figure:
     axes.set_yticks(places, [str(run) for run in drawn["run"]])
     axes.invert_yaxis()
     axes.margins(x=0.1)
-    axes.set_xlim(left=0)
+    count_along(axes)
     axes.set(xlabel="staged visits")
     last = frame.iloc[-1]
     told = [f"{last[name]:,} {label}" for name, (label, _, _) in ACTIONS.items() if last[name]]

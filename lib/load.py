@@ -43,8 +43,10 @@ class Tables:
 
 
 def require_passed_gate(run: Run) -> str:
-    """The decision that lets this batch in. Raises UsageError without a passed gate, StoredDataChanged when the staged
-    files, or the tables' version, are not those that the gate judged."""
+    """The decision that lets this batch in. Raises UsageError without a passed gate or when the run is loaded already,
+    StoredDataChanged when the staged files, or the tables' version, are not those that the gate judged."""
+    if run.manifest.get("load") is not None:
+        raise UsageError(f"run {run.run_id} is loaded already; begin a new run with 01_extract.")
     gate = run.manifest.get("gate")
     if gate is None:
         raise UsageError(f"run {run.run_id} has not been before the gate; run 03_validate first.")

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
@@ -111,7 +112,8 @@ def plot_cost_distribution(frame: pd.DataFrame, summary: pd.DataFrame | None = N
         low, middle, high = (float(quartiles[name]) for name in ("lower_quartile", "median", "upper_quartile"))
         title = f"Half of the visits cost between {low:,.0f} and {high:,.0f}, the median is {middle:,.0f}"
         spans = [place_between(edges, each) for each in (low, middle, high)]
-        axes.axvspan(spans[0], spans[2], color=ORANGE, alpha=0.25, zorder=0, label="middle half of the visits")
+        look: dict[str, Any] = {"facecolor": to_rgba(ORANGE, 0.45), "edgecolor": BLACK, "linewidth": 0.9}
+        axes.axvspan(spans[0], spans[2], zorder=2, label="middle half of the visits", **look)  # above the bars
         axes.axvline(spans[1], color=BLACK, linestyle="--", linewidth=1.3, label="median")
     axes.set(xlabel="cost of a visit (currency units; the bins grow with the cost)", ylabel="visits")
     subtitle = f"n = {visits.sum():,.0f} visits with a cost; bins with fewer than {minimum} visits are merged"
@@ -215,7 +217,7 @@ def _plot_periods(frame: pd.DataFrame, value: str, unit_of_value: str, unit: str
     starts, ends = pd.to_datetime(drawn["start"].tolist()), pd.to_datetime(drawn["end"].tolist())
     days = ((ends - starts).days + 1).to_numpy(dtype="float64")
     plain = (drawn["grain"] == unit).to_numpy(dtype=bool)
-    running = ~drawn["complete"].to_numpy(dtype=bool) & plain
+    running = ~drawn["is_over"].to_numpy(dtype=bool) & plain
     per_unit = 7.0 if unit == "week" else 1.0
     heights = np.where(plain, 1.0, per_unit / days) * np.nan_to_num(numbers(drawn, value))
     widths = np.where(plain, per_unit, days) * 0.88

@@ -123,6 +123,8 @@ def plot_gate_overview(frame: pd.DataFrame) -> Figure:
         title = " and ".join(told + [f"{warned} warning{'s' * (warned > 1)}"] * (warned > 0))
         title = f"{len(judged) - failed - warned} of {len(judged)} rules hold: {title}"
     subtitle = f"n = {len(judged)} rules, each at its worst; beside each bar: what was observed and the limit"
+    unjudged = frame["id"].nunique() - len(judged)
+    subtitle += f"; {unjudged} more had nothing to judge" if unjudged else ""
     return tell(_one_of_each(figure), title, subtitle, "Bar chart", legend=True)
 
 

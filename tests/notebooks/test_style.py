@@ -5,13 +5,17 @@ from __future__ import annotations
 import ast
 import re
 import statistics
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
+import yaml
 
-NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PARAMETERS = {
     "config_file": "config.yaml", "data_dir": "data/sandbox", "run_id": None, "as_of": None, "watermark": None,
     "lookback_hours": None,
@@ -138,6 +142,22 @@ def test_no_outputs_no_counts_and_plain_metadata(path: Path, cells: list[Any]) -
         assert set(cell.metadata) <= {"tags"}
         if cell.cell_type == "code":
             assert cell.outputs == [] and cell.execution_count is None
+
+
+def test_what_running_adds_is_stripped_off_again(path: Path, tmp_path: Path) -> None:
+    """As JupyterLab saves it: outputs, counts and the kernel's own words on its language."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata.language_info = {"name": "python", "version": "3.12.1", "pygments_lexer": "ipython3"}
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.execution_count, cell.outputs = 1, [nbformat.v4.new_output("stream", text="shown")]
+    saved = tmp_path / path.name
+    nbformat.write(notebook, saved)
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    (options,) = [hook["entry"].split()[1:] for hook in hooks if hook["id"] == "nbstripout"]
+    subprocess.run([sys.executable, "-m", "nbstripout", *options, saved], check=True, timeout=60)
+    assert saved.read_bytes() == path.read_bytes()
+    assert f"nbstripout --verify {' '.join(options)} notebooks" in (ROOT / "Makefile").read_text(), "or lint differs"
 
 
 def test_only_03_needs_great_expectations() -> None:

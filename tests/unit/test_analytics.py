@@ -132,17 +132,24 @@ def test_the_average_is_made_of_what_is_shown(warehouse: sqlite3.Connection) -> 
     assert len(frame) == 8
 
 
-def test_weeks_begin_on_monday_and_the_running_one_is_not_complete(warehouse: sqlite3.Connection) -> None:
+def test_weeks_begin_on_monday_and_the_running_one_is_not_over(warehouse: sqlite3.Connection) -> None:
     add_days(warehouse, *[9] * 9)
     frame = visits_per_week(warehouse)
     assert told(frame, "period", "visits") == {"2025-W23": 63, "2025-W24": 18}
-    assert frame["complete"].tolist() == [True, False]
+    assert frame["is_over"].tolist() == [True, False]
 
 
-@pytest.mark.parametrize(("as_of", "complete"), [(date(2025, 6, 8), False), (date(2025, 6, 9), True)])
-def test_a_week_is_complete_when_its_sunday_is_over(warehouse: sqlite3.Connection, as_of: date, complete: bool) -> None:
+@pytest.mark.parametrize(("as_of", "is_over"), [(date(2025, 6, 8), False), (date(2025, 6, 9), True)])
+def test_a_week_is_over_after_its_sunday(warehouse: sqlite3.Connection, as_of: date, is_over: bool) -> None:
     add_days(warehouse, 9, 9, 9, 9, 9)
-    assert visits_per_week(warehouse, as_of=as_of)["complete"].tolist() == [complete]
+    assert visits_per_week(warehouse, as_of=as_of)["is_over"].tolist() == [is_over]
+
+
+def test_what_lies_apart_is_neither_over_nor_not(warehouse: sqlite3.Connection) -> None:
+    add(warehouse, 5, MONDAY)
+    add(warehouse, 20, MONDAY + timedelta(weeks=10))
+    add(warehouse, 5, MONDAY + timedelta(weeks=20))
+    assert visits_per_day(warehouse).set_index("period").loc["other periods", ["is_over"]].isna().all()
 
 
 def test_the_four_week_average_looks_back_beyond_the_weeks_shown(warehouse: sqlite3.Connection) -> None:
@@ -180,6 +187,14 @@ def test_a_day_with_few_costs_is_told_with_its_week(warehouse: sqlite3.Connectio
 def test_costs_have_three_significant_digits(warehouse: sqlite3.Connection) -> None:
     add(warehouse, 10, cost=1234.56)
     assert cost_per_week(warehouse)["cost"].tolist() == [12300]
+
+
+def test_averages_of_costs_have_three_significant_digits_too(warehouse: sqlite3.Connection) -> None:
+    for number in range(7):
+        add(warehouse, 10, MONDAY + timedelta(days=number), cost=100 + number)
+    assert cost_per_day(warehouse)["cost"].tolist() == [1000, 1010, 1020, 1030, 1040, 1050, 1060]
+    add(warehouse, 10, MONDAY + timedelta(days=7), cost=200)
+    assert cost_per_day(warehouse)["average_7_days"].dropna().tolist() == [1030, 1170]
 
 
 def test_weekdays_are_in_their_order_and_averaged_over_the_calendar(warehouse: sqlite3.Connection) -> None:

@@ -110,6 +110,7 @@ def test_the_schema_of_a_staged_file_comes_from_its_statistics(run: Run) -> None
     assert schema.loc["visit_cost"].tolist() == ["decimal128(18, 2)", 3, 1]
     assert schema.loc["provider_id"].tolist() == ["string", 3, 1]
     assert schema.loc["visit_id", "nulls"] == 0
+    assert schema.index.tolist()[-3:] == ["source_line", "action", "remark"], "what only the load reads is left out"
     rejected = frames.staged_schema(run, "rejected.parquet").set_index("column")
     assert rejected.loc["malformed"].tolist() == ["string", 2, 1]
 
@@ -129,6 +130,13 @@ def test_before_staging_there_is_nothing_to_show(run: Run, tmp_path: Path) -> No
     begun = Run.begin(run.settings, data_dir=tmp_path)
     with pytest.raises(UsageError, match="has staged nothing yet; run 02_stage first"):
         begun.visits()
+
+
+def test_a_loaded_run_is_not_loaded_again(run: Run) -> None:
+    before = load.count_tables(run)
+    with pytest.raises(UsageError, match=f"run {run.run_id} is loaded already; begin a new run with 01_extract."):
+        load.load_visits(run)
+    assert load.count_tables(run) == before
 
 
 def test_the_checks_of_a_load_see_what_is_broken(run: Run) -> None:

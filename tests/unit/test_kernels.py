@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import zmq
 from nbclient import NotebookClient
 
 from lib import kernels
@@ -211,3 +213,20 @@ def test_a_kernel_that_dies_tells_how(tmp_path: Path) -> None:
         assert kernel.exit_code is None and kernel.pid is not None
         os.kill(kernel.pid, signal.SIGKILL)
         assert wait_until(lambda: kernel.exit_code == -9, 5)
+
+
+def test_a_socket_that_was_never_closed_keeps_no_client_waiting(tmp_path: Path) -> None:
+    """As an interrupt leaves one: made in the client's context, unknown to whoever would close it."""
+    with Kernel("run-1", tmp_path, tmp_path / "run.log") as kernel:
+        client = kernel.manager.client()
+        left_open = zmq.Context.shadow(client.context.underlying).socket(zmq.DEALER)
+
+        async def stop() -> None:
+            client.stop_channels()
+
+        stopping = threading.Thread(target=asyncio.run, args=[stop()], daemon=True)
+        stopping.start()
+        stopping.join(5)
+        waits = stopping.is_alive()
+        left_open.close(linger=0)
+    assert not waits

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from lib import figures
 from lib.figures import describe, png, show
+from lib.history_plots import plot_loads
 from lib.plots import (
     plot_cost_distribution,
     plot_cost_per_week,
@@ -50,7 +51,7 @@ def weeks(*visits: int, average: list[float | None] | None = None, **columns: An
         "start": starts.date,
         "end": (starts + pd.Timedelta(days=6)).date,
         "days": 7,
-        "complete": True,
+        "is_over": True,
         "visits": visits,
         "average_4_weeks": average or [None] * len(visits),
     }
@@ -215,6 +216,9 @@ def test_quartiles_make_the_title_of_the_costs() -> None:
     assert title(plot_cost_distribution(costs(10, 20, 10), summary)) == (
         "Half of the visits cost between 12 and 19, the median is 15"
     )
+    patches = plot_cost_distribution(costs(10, 20, 10), summary).axes[0].patches
+    band = next(each for each in patches if each.get_label() == "middle half of the visits")
+    assert band.get_zorder() > patches[0].get_zorder(), "or the bars would hide it"
     hidden = summary.astype("Float64").mask(summary > 0)
     assert title(plot_cost_distribution(costs(10, 20, 10), hidden)) == "Most visits cost 10 to 20"
 
@@ -263,6 +267,7 @@ def test_a_rule_with_nothing_to_judge_has_no_bar_and_others_show_their_worst() -
         )
     )
     assert title(figure) == "0 of 2 rules hold: 1 critical failure and 1 warning"
+    assert subtitle(figure).startswith("n = 2 rules") and subtitle(figure).endswith("; 1 more had nothing to judge")
 
 
 def test_late_rows_beyond_the_window_are_the_finding() -> None:
@@ -270,6 +275,12 @@ def test_late_rows_beyond_the_window_are_the_finding() -> None:
     figure = plot_lateness(lateness([20, 30, 0], [0, 0, 9]), 24)
     assert title(figure) == "9 of 59 late rows came after the window of 24 h and were missed"
     assert figure.axes[0].lines[0].get_xdata() == [2.0, 2.0]
+
+
+def test_the_axis_of_the_loads_has_thousands_separators() -> None:
+    frame = pd.DataFrame({"run": ["r1"], "inserted": [12000], "updated": [0], "unchanged": [0]})
+    axis = plot_loads(frame).axes[0].xaxis
+    assert axis.get_major_formatter()(10000) == "10,000"
 
 
 def test_the_batch_is_not_a_delivery() -> None:
