@@ -60,8 +60,8 @@ def judged_by_sql(rows: Sequence[Row], config: Settings, folder: Path, clock: da
 
 
 def told(stamp: datetime | None) -> datetime | str | None:
-    """The stamp; beyond 2100, where summer time is anybody's guess, only that it is later than every clock."""
-    return "later" if stamp and stamp.year > 2100 else stamp
+    """The stamp; from 2100 on, where summer time is anybody's guess, only that it is later than every clock."""
+    return "later" if stamp and stamp.year >= 2100 else stamp
 
 
 def judged_by_model(rows: Sequence[Row], contract: Contract, clock: datetime = CLOCK) -> list[Answer]:
