@@ -19,7 +19,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from lib.disclosure import MINIMUM, small_groups
-from lib.figures import BLACK, BLUE, GREY, ORANGE, SKY, VERMILLION, canvas, nothing_to_draw, styled, tell
+from lib.figures import BLACK, BLUE, GREY, SKY, VERMILLION, canvas, nothing_to_draw, styled, tell
 
 Numbers = npt.NDArray[np.float64]
 MERGED = ("other", "all", "other days")
@@ -112,7 +112,7 @@ def plot_cost_distribution(frame: pd.DataFrame, summary: pd.DataFrame | None = N
         low, middle, high = (float(quartiles[name]) for name in ("lower_quartile", "median", "upper_quartile"))
         title = f"Half of the visits cost between {low:,.0f} and {high:,.0f}, the median is {middle:,.0f}"
         spans = [place_between(edges, each) for each in (low, middle, high)]
-        look: dict[str, Any] = {"facecolor": to_rgba(ORANGE, 0.45), "edgecolor": BLACK, "linewidth": 0.9}
+        look: dict[str, Any] = {"facecolor": to_rgba("white", 0.45), "edgecolor": BLACK, "linewidth": 1.3}
         axes.axvspan(spans[0], spans[2], zorder=2, label="middle half of the visits", **look)  # above the bars
         axes.axvline(spans[1], color=BLACK, linestyle="--", linewidth=1.3, label="median")
     axes.set(xlabel="cost of a visit (currency units; the bins grow with the cost)", ylabel="visits")
