@@ -18,7 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-FIGURES = "SELECT count(*), count(DISTINCT patient_id), count(DISTINCT visit_date), sum(visit_cost_cents) FROM fact_visits"
+FIGURES = (
+    "SELECT count(*), count(DISTINCT patient_id), count(DISTINCT visit_date), sum(visit_cost_cents) FROM fact_visits"
+)
 DAILY = "SELECT sum(visit_count), count(*), sum(total_visit_cost_cents) FROM daily_visit_metrics"
 QUARANTINE = "SELECT reasons, count(*) FROM quarantine GROUP BY reasons ORDER BY reasons"
 
@@ -30,7 +32,14 @@ CMS_QUARANTINE = {"missing_visit_date": 7, "visit_cost_out_of_range": 8}
 def run(config: str, source: Path, data_dir: Path, *words: str) -> int:
     """The real command; its exit code. What it prints is shown only when it fails unexpectedly."""
     command = [sys.executable, str(ROOT / "run_pipeline.py"), "run", "--quiet"]
-    command += ["--config", str(ROOT / "examples" / f"{config}.yaml"), "--source", str(source), "--data-dir", str(data_dir)]
+    command += [
+        "--config",
+        str(ROOT / "examples" / f"{config}.yaml"),
+        "--source",
+        str(source),
+        "--data-dir",
+        str(data_dir),
+    ]
     done = subprocess.run([*command, *words], capture_output=True, text=True, check=False)
     if done.returncode not in (0, 4):
         print(done.stdout, done.stderr, sep="\n")
@@ -104,7 +113,10 @@ def main() -> int:
         for what, found, expected in check(Path(sys.argv[1]), Path(work)):
             good = found == expected
             wrong += not good
-            print(f"{'ok   ' if good else 'WRONG'} {what}: {found}" + ("" if good else f", expected {expected}"), flush=True)
+            print(
+                f"{'ok   ' if good else 'WRONG'} {what}: {found}" + ("" if good else f", expected {expected}"),
+                flush=True,
+            )
     return 1 if wrong else 0
 
 
