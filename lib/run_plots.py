@@ -197,27 +197,6 @@ def plot_rows_by_delivery(frame: pd.DataFrame, most: int = 20) -> Figure:
     return tell(figure, title, subtitle, "Stacked bar chart", legend=True)
 
 
-@styled
-def plot_values_missing(frame: pd.DataFrame) -> Figure:
-    """Which columns have gaps? In: one row per column: column, missing (rows without a value), rows."""
-    if frame.empty or not numbers(frame, "rows").sum():
-        return nothing_to_draw("Share of values missing, by column")
-    shares = numbers(frame, "missing") / np.maximum(numbers(frame, "rows"), 1)
-    names = [shortened(name, 34) for name in frame["column"]]
-    labels = [f"{percent(share)} ({n:,.0f})" for share, n in zip(shares, numbers(frame, "missing"), strict=True)]
-    figure, axes = canvas(1.35 + 0.25 * len(names), grid="x")
-    horizontal_bars(axes, names, shares * 100, labels)
-    axes.set(xlabel="rows without a value (%)")
-    axes.set_xlim(0, max(shares.max() * 125, 1))
-    gaps = int((shares > 0).sum())
-    title = "Every column has a value in every row"
-    if gaps:
-        most = int(shares.argmax())
-        title = f"{names[most]} is missing most often: {percent(shares[most])} of rows; "
-        title += f"{len(names) - gaps} of {len(names)} columns are complete"
-    return tell(figure, title, f"n = {numbers(frame, 'rows').max():,.0f} rows", "Bar chart")
-
-
 def _used(row: Mapping[Any, Any]) -> float:
     """How much of its limit a rule used: 1 is the limit. A lower limit of a share is seen as what is lacking."""
     observed, threshold = float(row["observed"]), float(row["threshold"])

@@ -6,7 +6,7 @@ import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from lib.clock import file_stamp, now
@@ -69,21 +69,18 @@ def read_warehouse(layout: Layout) -> sqlite3.Connection:
     return connection
 
 
-@contextmanager
-def writing(layout: Layout, *, rebuild: bool = False) -> Iterator[sqlite3.Connection]:
+def writing(layout: Layout, *, rebuild: bool = False) -> AbstractContextManager[sqlite3.Connection]:
     """`open_warehouse` for a block, its errors as ours."""
-    connection = open_warehouse(layout, rebuild=rebuild)
-    try:
-        with plain_errors(layout.warehouse):
-            yield connection
-    finally:
-        connection.close()
+    return _for_a_block(open_warehouse(layout, rebuild=rebuild), layout)
+
+
+def reading(layout: Layout) -> AbstractContextManager[sqlite3.Connection]:
+    """`read_warehouse` for a block, its errors as ours."""
+    return _for_a_block(read_warehouse(layout), layout)
 
 
 @contextmanager
-def reading(layout: Layout) -> Iterator[sqlite3.Connection]:
-    """`read_warehouse` for a block, its errors as ours."""
-    connection = read_warehouse(layout)
+def _for_a_block(connection: sqlite3.Connection, layout: Layout) -> Iterator[sqlite3.Connection]:
     try:
         with plain_errors(layout.warehouse):
             yield connection

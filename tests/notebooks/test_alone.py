@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 from collections.abc import Callable
@@ -47,6 +48,8 @@ def test_what_they_show_adds_up(sequence: Any, read_outputs: Outputs) -> None:
     bench, ran = sequence
     rows = table_rows(bench.data_dir / "warehouse.db")
     assert len(rows["facts"]) == 60 and len(rows["quarantine"]) == 2
+    state = json.loads((bench.data_dir / "state" / "state.json").read_text())
+    assert state["last_staging_row_count"] == 60, "a load by hand writes the state's copy too"
     line = "63 read = 0 outside the window + 2 refused + 1 superseded + 60 staged"
     assert any(text.startswith(line) for text in read_outputs(ran["02_stage"].copy))
     assert any(text.startswith(line) for text in read_outputs(ran["05_analytics"].copy))

@@ -26,7 +26,6 @@ from lib.run_plots import (
     plot_reconciliation,
     plot_refusals_by_reason,
     plot_rows_by_delivery,
-    plot_values_missing,
 )
 
 
@@ -107,7 +106,6 @@ DELIVERIES = pd.DataFrame(
     }
 )
 COUNTS = {"rows_read": 100, "outside_held": 5, "refused": 10, "staged": 85, "inserted": 80, "unchanged": 5}
-MISSING = pd.DataFrame({"column": ["visit_id", "visit_cost"], "missing": [0, 5], "rows": [50, 50]})
 
 COST_WEEKS = weeks(20, 30, visits_with_cost=[20, 30], cost=[2000, 3000])
 EVERY_PLOT: list[tuple[Callable[..., Figure], Any, tuple[Any, ...]]] = [
@@ -121,7 +119,6 @@ EVERY_PLOT: list[tuple[Callable[..., Figure], Any, tuple[Any, ...]]] = [
     (plot_gate_overview, rules(("refused_share", "critical", 0.01, "<=", 0.05, True)), ()),
     (plot_lateness, lateness([10, 20], [0, 0]), (24,)),
     (plot_rows_by_delivery, DELIVERIES, ()),
-    (plot_values_missing, MISSING, ()),
 ]
 PLOTS = pytest.mark.parametrize(("plot", "frame", "more"), EVERY_PLOT, ids=[plot.__name__ for plot, _, _ in EVERY_PLOT])
 
@@ -200,9 +197,6 @@ def test_titles_name_the_largest() -> None:
     )
     assert title(plot_refusals_by_reason({"malformed_row": 2, "missing_visit_id": 5}, 6)) == (
         "missing_visit_id is the most frequent reason: 5 of 6 refused rows"
-    )
-    assert title(plot_values_missing(MISSING)) == (
-        "visit_cost is missing most often: 10 % of rows; 1 of 2 columns are complete"
     )
 
 
