@@ -226,3 +226,25 @@ def test_a_failed_gate_exits_4_holds_the_delivery_and_is_accepted(clinic: Clinic
     assert len(clinic.facts()) == 16 and clinic.statuses() == ["loaded"]
     journal = (clinic.data_dir / "runs" / "decisions.jsonl").read_text()
     assert '"accept"' in journal and '"known"' in journal
+
+
+def test_an_interrupt_after_the_commit_is_loaded_with_an_incomplete_report_that_the_next_run_finishes(
+    clinic: Clinic,
+) -> None:
+    clinic.deliver([row("V1")])
+    process = start(clinic, "--as-of", "2025-03-02T00:00:00Z")
+    wait_for(lambda: list((clinic.data_dir / "runs").glob("0*/04_load.ipynb")))
+    os.kill(process.pid, signal.SIGINT)
+    out, errors = process.communicate(timeout=120)
+    assert process.returncode == 8, out + errors
+    assert "the tables are loaded, the report is incomplete" in errors
+    first = last_manifest(clinic)
+    assert (first["outcome"], first["exit_code"]) == ("loaded", 8)
+    assert list(clinic.facts()) == ["V1"]
+    again = clinic.command("run", "--as-of", "2025-03-02T01:00:00Z")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert f"repaired the record of {first['run_id']}" in again.stdout
+    record = clinic.data_dir / "runs" / str(first["run_id"])
+    assert json.loads((record / "manifest.json").read_text())["recovered"] is True
+    assert "An Exception was encountered" not in (record / "05_analytics.ipynb").read_text()
+    assert clinic.command("verify").returncode == 0
