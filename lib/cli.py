@@ -30,6 +30,13 @@ app = typer.Typer(
     " config; 3 delivery refused; 4 gate failed, delivery held; 5 another run holds the warehouse; 6 something stored"
     " is not what it was; 7 temporary, run again; 8 loaded, report incomplete; 9 last load too old (status);"
     " 130/143 interrupted.",
+    epilog="\b\nExamples:\n"
+    "  python run_pipeline.py\n"
+    "  python run_pipeline.py --source 'inbox/*.csv' --data-dir data/north --config north.yaml\n"
+    '  python run_pipeline.py --accept refused_share --reason "agreed with the clinic"\n'
+    "  python run_pipeline.py --full-refresh\n"
+    "  python run_pipeline.py status --max-age 26h\n"
+    '  python run_pipeline.py deliveries discard 7 --reason "a test file"',
 )
 
 Config = Annotated[str, typer.Option("--config", metavar="FILE", help="The config file.")]
@@ -41,7 +48,7 @@ Warehouse = Annotated[
 ]
 
 
-@app.command()
+@app.command(short_help="run the pipeline once (the default)")
 def run(
     config: Config = "config.yaml",
     source: Annotated[
@@ -102,7 +109,7 @@ def run(
     raise typer.Exit(ended.exit_code)
 
 
-@app.command()
+@app.command(short_help="where the tables stand; --max-age for cron")
 def status(
     config: Config = "config.yaml",
     data_dir: DataDir = "data",
@@ -117,7 +124,7 @@ def status(
     print_status(_layout(config, data_dir, warehouse), max_age)
 
 
-@app.command()
+@app.command(short_help="every run: outcome, rows, gate, watermark")
 def history(
     data_dir: DataDir = "data",
     limit: Annotated[int, typer.Option(min=1, help="How many runs, newest last.")] = 20,
@@ -128,7 +135,7 @@ def history(
     print_history(_layout("config.yaml", data_dir, None), limit)
 
 
-@app.command()
+@app.command(short_help="make a run's page, report.html")
 def report(
     run_id: Annotated[str, typer.Argument(metavar="[RUN]", help="A run id; default the newest run.")] = "latest",
     data_dir: DataDir = "data",
@@ -145,7 +152,10 @@ def report(
         typer.launch(page.as_uri())
 
 
-deliveries_app = typer.Typer(help="What was delivered and what became of it; discard or reinstate a delivery.")
+deliveries_app = typer.Typer(
+    help="What was delivered and what became of it; discard or reinstate a delivery.",
+    short_help="what was delivered; list, discard, reinstate",
+)
 app.add_typer(deliveries_app, name="deliveries", invoke_without_command=True)
 Sequence = Annotated[int, typer.Argument(metavar="DELIVERY", help="The delivery's number, as listed.")]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept in the journal of decisions.")]
@@ -161,34 +171,62 @@ def deliveries(
         list_deliveries(context)
 
 
-@deliveries_app.command("list")
-def list_deliveries(context: typer.Context) -> None:
+# The same options behind the word, where people look for them first; they win over those before it.
+OwnConfig = Annotated[str | None, typer.Option("--config", metavar="FILE", help="The config file.")]
+OwnDataDir = Annotated[str | None, typer.Option("--data-dir", metavar="DIR", help="The data folder.")]
+OwnWarehouse = Annotated[str | None, typer.Option("--warehouse", metavar="URL", help="sqlite:///path.")]
+
+
+@deliveries_app.command("list", short_help="every delivery: file, status, rows, reason")
+def list_deliveries(
+    context: typer.Context, config: OwnConfig = None, data_dir: OwnDataDir = None, warehouse: OwnWarehouse = None
+) -> None:
     """Every delivery of the config's source: file, size, clock, status, rows, reason."""
     from lib.overview import print_deliveries
 
-    config, data_dir, warehouse = context.obj
-    print_deliveries(_layout(config, data_dir, warehouse), _source_name(config))
+    print_deliveries(*_place(context, config, data_dir, warehouse))
 
 
-@deliveries_app.command()
-def discard(context: typer.Context, delivery: Sequence, reason: Reason) -> None:
+@deliveries_app.command(short_help="take a delivery out of every later run")
+def discard(
+    context: typer.Context,
+    delivery: Sequence,
+    reason: Reason,
+    config: OwnConfig = None,
+    data_dir: OwnDataDir = None,
+    warehouse: OwnWarehouse = None,
+) -> None:
     """Take a pending, held or refused delivery out of every later run. Its bytes stay in raw."""
     from lib.decisions import discard_delivery
 
-    config, data_dir, warehouse = context.obj
-    typer.echo(discard_delivery(_layout(config, data_dir, warehouse), _source_name(config), delivery, reason))
+    typer.echo(discard_delivery(*_place(context, config, data_dir, warehouse), delivery, reason))
 
 
-@deliveries_app.command()
-def reinstate(context: typer.Context, delivery: Sequence, reason: Reason) -> None:
+@deliveries_app.command(short_help="make a discarded delivery pending again")
+def reinstate(
+    context: typer.Context,
+    delivery: Sequence,
+    reason: Reason,
+    config: OwnConfig = None,
+    data_dir: OwnDataDir = None,
+    warehouse: OwnWarehouse = None,
+) -> None:
     """Make a discarded delivery pending again."""
     from lib.decisions import reinstate_delivery
 
-    config, data_dir, warehouse = context.obj
-    typer.echo(reinstate_delivery(_layout(config, data_dir, warehouse), _source_name(config), delivery, reason))
+    typer.echo(reinstate_delivery(*_place(context, config, data_dir, warehouse), delivery, reason))
 
 
-@app.command()
+def _place(
+    context: typer.Context, config: str | None, data_dir: str | None, warehouse: str | None
+) -> tuple[Layout, str]:
+    """The layout and the source that a word about deliveries is about."""
+    before = context.obj
+    chosen_config, chosen_dir = config or before[0], data_dir or before[1]
+    return _layout(chosen_config, chosen_dir, warehouse or before[2]), _source_name(chosen_config)
+
+
+@app.command(short_help="every version of one visit, and its fate")
 def trace(
     visit_id: Annotated[str, typer.Argument(metavar="VISIT_ID", help="The visit to follow.")],
     config: Config = "config.yaml",
@@ -203,7 +241,7 @@ def trace(
     print_trace(_layout(config, data_dir, warehouse), settings, visit_id)
 
 
-@app.command()
+@app.command(short_help="are snapshots, records and tables as left?")
 def verify(config: Config = "config.yaml", data_dir: DataDir = "data", warehouse: Warehouse = None) -> None:
     """Check that snapshots, records and tables are what the runs left; exit 6 and name what is not."""
     from lib.verify import print_verification

@@ -118,6 +118,17 @@ def test_status_history_deliveries_and_trace(loaded: Clinic) -> None:
     assert unknown.returncode == 2 and unknown.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("order", ["before", "behind"])
+def test_options_of_deliveries_stand_before_or_behind_the_word(loaded: Clinic, order: str) -> None:
+    places = ["--config", str(loaded.folder / "config.yaml"), "--data-dir", str(loaded.data_dir)]
+    words = ["deliveries", *places, "list"] if order == "before" else ["deliveries", "list", *places]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "run_pipeline.py"), *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "visits.csv" in done.stdout
+
+
 def test_status_max_age(loaded: Clinic) -> None:
     assert loaded.command("status", "--max-age", "26h").returncode == 0
     old = loaded.command("status", "--max-age", "0.000001m")
