@@ -403,7 +403,7 @@ def test_17_a_crash_after_the_commit_is_repaired_and_changes_no_row(
 
     quick.deliver([row("V1"), row("V2")])
     with monkeypatch.context() as dying:
-        dying.setattr(Run, "end", crash)
+        dying.setattr("lib.load.write_state_copy", crash)  # the first thing after the commit
         with pytest.raises(Crash):
             quick.run()
     died = Run.existing(quick.data_dir)
