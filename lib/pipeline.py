@@ -35,6 +35,7 @@ class Progress(Protocol):
     def repaired(self, run_ids: list[str]) -> None: ...
     def notebook(self, name: str) -> None: ...
     def cell(self, name: str, done: int, total: int) -> None: ...
+    def stopped(self) -> None: ...
     def notebook_ended(self, execution: Execution) -> None: ...
 
 
@@ -109,15 +110,18 @@ def _finish_report(layout: Layout, config_file: str, progress: Progress) -> None
 
 def _execute(run: Run, name: str, config_file: str, progress: Progress) -> Execution:
     progress.notebook(name)
-    execution = execute_notebook(
-        ROOT / "notebooks" / f"{name}.ipynb",
-        run.record / f"{name}.ipynb",
-        {"config_file": config_file, **run.parameters},
-        run_id=run.run_id,
-        cwd=ROOT,
-        log=run.log,
-        on_cell=lambda done, total: progress.cell(name, done, total),
-    )
+    try:
+        execution = execute_notebook(
+            ROOT / "notebooks" / f"{name}.ipynb",
+            run.record / f"{name}.ipynb",
+            {"config_file": config_file, **run.parameters},
+            run_id=run.run_id,
+            cwd=ROOT,
+            log=run.log,
+            on_cell=lambda done, total: progress.cell(name, done, total),
+        )
+    finally:
+        progress.stopped()
     progress.notebook_ended(execution)
     return execution
 

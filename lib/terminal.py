@@ -48,6 +48,9 @@ class PlainProgress:
     def cell(self, name: str, done: int, total: int) -> None:
         pass
 
+    def stopped(self) -> None:
+        pass
+
     def notebook_ended(self, execution: Execution) -> None:
         verdict = "failed" if execution.failure else "ok"
         self._say(f"{execution.notebook:<14}{verdict:<8}{execution.seconds:6.1f} s  {execution.cells} cells")
@@ -81,11 +84,7 @@ class TerminalProgress(PlainProgress):
         if self._bar and self._task is not None:
             self._bar.update(self._task, completed=done, total=total)
 
-    def notebook_ended(self, execution: Execution) -> None:
-        self.stop()
-        super().notebook_ended(execution)
-
-    def stop(self) -> None:
+    def stopped(self) -> None:
         """Take the bar away, so that what follows is not drawn over it."""
         if self._bar:
             self._bar.stop()
