@@ -1,0 +1,67 @@
+"""Run the command in sys.argv and end with its exit code.
+
+Heavy modules are imported by the command that needs them, so that --help and status answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import typer
+
+from lib.cli import run, look, decide  # noqa: F401, I001 (each adds its commands, listed by --help in this order)
+from lib.cli.app import app
+from lib.cli.options import from_here
+from lib.errors import PipelineError
+
+
+def commands() -> set[str]:
+    """Every word that may come first; anything else is an option of `run`."""
+    named = {each.name or each.callback.__name__ for each in app.registered_commands if each.callback}
+    return named | {each.name for each in app.registered_groups if each.name}
+
+
+def main() -> None:
+    """Run the command in sys.argv; end with its exit code, never with a traceback."""
+    words = sys.argv[1:]
+    if not words or (words[0] not in commands() and words[0] not in ("--help", "-h")):
+        words = ["run", *words]
+    os.umask(0o077)
+    try:
+        code = app(args=words, prog_name="run_pipeline.py", standalone_mode=False)
+    except typer.Exit as ended:
+        code = ended.exit_code
+    except PipelineError as error:
+        code = _fail(str(error), error.exit_code)
+    except typer.TyperException as error:
+        code = _fail(f"{error.format_message()} See python run_pipeline.py --help.", error.exit_code)
+    except KeyboardInterrupt as interrupt:
+        code = _fail("interrupted: nothing was loaded.", 143 if type(interrupt).__name__ == "Terminated" else 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as error:
+        code = _unexpected(error, words)
+    sys.exit(code)
+
+
+def _fail(message: str, code: int) -> int:
+    print(message, file=sys.stderr)
+    return code
+
+
+def _unexpected(error: Exception, words: list[str]) -> int:
+    """One line on the terminal; the traceback, which may hold values, in a private log."""
+    from lib.confidential import log_exception
+
+    data_dir = words[words.index("--data-dir") + 1] if "--data-dir" in words[:-1] else "data"
+    log = Path(from_here(data_dir)) / "logs" / "unexpected.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log_exception(log, error, " ".join(words[:1]))
+        where = f"details in {log}"
+    except OSError:
+        where = "its details could not be written"
+    return _fail(f"unexpected failure ({type(error).__name__}); {where}.", 1)

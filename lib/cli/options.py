@@ -1,0 +1,61 @@
+"""Options that several commands share, and what they mean: paths as typed, a layout, a source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lib.errors import UsageError
+
+if TYPE_CHECKING:
+    from lib.layout import Layout
+
+Config = Annotated[str, typer.Option("--config", metavar="FILE", help="The config file.")]
+DataDir = Annotated[
+    str, typer.Option("--data-dir", metavar="DIR", help="Where raw, staging, state, runs, logs and warehouse.db live.")
+]
+Warehouse = Annotated[
+    str | None, typer.Option("--warehouse", metavar="URL", help="sqlite:///path; default warehouse.db in the data dir.")
+]
+
+
+def from_here(path: str) -> str:
+    """A path as typed, which means from the current folder, for code that resolves from the project's root."""
+    absolute = Path(path).expanduser()
+    absolute = absolute if absolute.is_absolute() else Path.cwd() / absolute
+    from lib.config import ROOT
+
+    if not absolute.exists() and not Path(path).is_absolute() and (ROOT / path).exists():
+        return str(ROOT / path)  # a default such as config.yaml, from whichever folder the command was given
+    return str(absolute.relative_to(ROOT)) if absolute.is_relative_to(ROOT) else str(absolute)
+
+
+def warehouse_from_here(url: str | None) -> str | None:
+    kind, separator, path = (url or "").partition(":///")
+    if not separator or Path(path).is_absolute():
+        return url
+    return f"{kind}:///{Path.cwd() / path}"
+
+
+def layout_of(config: str, data_dir: str, warehouse: str | None) -> Layout:
+    from lib.config import load_settings, resolve
+    from lib.layout import Layout
+
+    settings = load_settings(from_here(config), warehouse=warehouse_from_here(warehouse))
+    return Layout.at(resolve(from_here(data_dir)), settings.warehouse)
+
+
+def source_name(config: str) -> str:
+    from lib.config import load_settings
+
+    return load_settings(from_here(config)).source.name
+
+
+def check_acceptable(rules: list[str]) -> None:
+    from lib.gate import ACCEPTABLE
+
+    for rule in rules:
+        if rule not in ACCEPTABLE:
+            raise UsageError(f"--accept {rule}: not a rule that can be accepted; those are {', '.join(ACCEPTABLE)}.")
