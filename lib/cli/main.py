@@ -11,7 +11,10 @@ from pathlib import Path
 
 import typer
 
-from lib.cli import run, look, decide  # noqa: F401, I001 (each adds its commands, listed by --help in this order)
+from lib.cli import run  # noqa: F401 (each adds its commands; --help lists them in this order)
+
+# isort: split
+from lib.cli import decide, look  # noqa: F401
 from lib.cli.app import app
 from lib.cli.options import from_here
 from lib.errors import PipelineError
