@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from lib.errors import BY_NAME, PipelineError
+from lib.errors import BY_NAME, PipelineError, as_ours
 
 _LIB = Path(__file__).resolve().parent
 _ROOT = _LIB.parent
@@ -148,7 +148,8 @@ class _Guard:
     def show(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         """Log the exception, then send the safe form the way IPython sends an exception."""
         log_exception(self.log, error, f"cell {self.shell.execution_count - 1}")
-        message = self.message(error)
+        error = as_ours(error)
+        kind, message = type(error), self.message(error)
         lines = [f"{safe_name(kind)}: {message}"]
         if not isinstance(error, PipelineError):
             places = list(self.places(trace))[::-1] or ["code outside the project"]
@@ -174,6 +175,7 @@ class _Guard:
         for field in ("error_before_exec", "error_in_exec"):
             error = getattr(result, field, None)
             if error is not None:
+                error = as_ours(error)
                 setattr(result, field, type(safe_name(type(error)), (Exception,), {})(self.message(error)))
 
     def _divert_stderr(self) -> None:

@@ -6,6 +6,9 @@ printed, kept in the run record and mailed by cron.
 
 from __future__ import annotations
 
+import errno
+import os
+
 
 class PipelineError(Exception):
     """A failure whose message is safe to show. Subclasses fix the exit code."""
@@ -76,3 +79,18 @@ BY_NAME: dict[str, type[PipelineError]] = {
     )
 }
 """The kinds by class name: how the outer process reads a kernel's failure."""
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_PASSES = NO_ROOM | {errno.EIO, errno.EROFS, errno.ESTALE, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
+
+
+def as_ours(error: BaseException) -> BaseException:
+    """A TemporaryFailure in place of the system's word that the disk is full, failing or away; else the error itself.
+
+    The text of an OSError names a path; only what happened is told."""
+    if not isinstance(error, OSError) or error.errno not in _PASSES:
+        return error
+    remedy = "free some room" if error.errno in NO_ROOM else "look at the disk"
+    return TemporaryFailure(
+        f"a file could not be written or read ({os.strerror(error.errno)}); {remedy} and run again."
+    )

@@ -7,7 +7,6 @@ papermill's own word is not taken for it: after a killed kernel it saves every c
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import os
 import time
@@ -24,7 +23,7 @@ from papermill.clientwrap import PapermillNotebookClient  # type: ignore[import-
 from papermill.engines import NBClientEngine, papermill_engines  # type: ignore[import-untyped]
 
 from lib.confidential import log_exception, open_log
-from lib.errors import BY_NAME, TemporaryFailure, UsageError
+from lib.errors import BY_NAME, NO_ROOM, TemporaryFailure, UsageError, as_ours
 from lib.files import TEMPORARY_PREFIX, sync_folder
 from lib.kernels import Kernel
 
@@ -33,8 +32,6 @@ ENGINE = "patient_visits"
 _START_SECONDS = 120
 _OUTPUT_SECONDS = 60
 """How long a finished cell's outputs may take to arrive: papermill's 4 s fails a busy machine's good run."""
-
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @dataclass(frozen=True)
@@ -130,11 +127,11 @@ def _failure(name: str, watch: _Watch, problem: Exception | None, exit_code: int
         how = {None: "", -9: " (killed, often for want of memory)"}.get(exit_code, f" (exit code {exit_code})")
         message = f"The kernel died{how} {place}; details in the log"
         return Failure("DeadKernelError", message, started, dead_kernel=True)
-    if isinstance(problem, TemporaryFailure):
-        return Failure("TemporaryFailure", str(problem), started, dead_kernel=False)
-    if isinstance(problem, OSError) and problem.errno in _NO_ROOM:
+    if isinstance(problem, OSError) and problem.errno in NO_ROOM:
         message = f"No room on the disk to save {name}.ipynb; free some and run again"
         return Failure("TemporaryFailure", message, started, dead_kernel=False)
+    if problem is not None and isinstance(ours := as_ours(problem), TemporaryFailure):
+        return Failure("TemporaryFailure", str(ours), started, dead_kernel=False)
     if problem is not None:
         log_exception(log, problem, f"running {name}")
         kind = type(problem).__name__

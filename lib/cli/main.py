@@ -58,6 +58,7 @@ def _fail(message: str, code: int) -> int:
 def _unexpected(error: Exception, words: list[str]) -> int:
     """One line on the terminal; the traceback, which may hold values, in a private log."""
     from lib.confidential import log_exception
+    from lib.errors import as_ours
 
     data_dir = words[words.index("--data-dir") + 1] if "--data-dir" in words[:-1] else "data"
     log = Path(from_here(data_dir)) / "logs" / "unexpected.log"
@@ -67,4 +68,7 @@ def _unexpected(error: Exception, words: list[str]) -> int:
         where = f"details in {log}"
     except OSError:
         where = "its details could not be written"
+    ours = as_ours(error)
+    if isinstance(ours, PipelineError):
+        return _fail(str(ours), ours.exit_code)
     return _fail(f"unexpected failure ({type(error).__name__}); {where}.", 1)

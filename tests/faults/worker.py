@@ -1,0 +1,187 @@
+"""One lane of the sweep: for every call of a small run and every action, a fault in a fork, a look, a healing run.
+
+    python -m tests.faults.worker FOLDER LANE LANES STRIDE ACTION…     prints one JSON line a try
+
+Started with the library preloaded. Everything is imported once; each try is two forks of this process, which has no
+thread of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tests.faults import here, shim
+from tests.faults.world import Content, World, differences, published
+
+HANGS_AFTER = 120.0
+"""Seconds after which a run that has not ended is a divergence."""
+
+
+@dataclass
+class Try:
+    """One fault and what came of it. `tables`: `old`, `new` or `between`; `wrong`: whatever is not as it must be."""
+
+    fault: str
+    at: str
+    exit_code: int | None = None
+    tables: str = ""
+    wrong: list[str] = field(default_factory=list)
+    outcome_mismatches: int = 0
+    leftovers: int = 0
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The tables before the second delivery and after it, undisturbed."""
+
+    old: Content
+    new: Content
+
+
+def forked(body: Callable[[], Any]) -> int | None:
+    """How a fork that does `body` and ends ends: its exit code, minus the signal that killed it, None when it hung."""
+    child = os.fork()
+    if not child:
+        try:
+            body()
+        finally:
+            os._exit(71)
+    end = time.monotonic() + HANGS_AFTER
+    while time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None
+
+
+def run_here(world: World, number: int) -> int | None:
+    return forked(lambda: here.be_command(world.words(number), told(world)))
+
+
+def told(world: World) -> Path:
+    """The file with the last run's words; beside the world, so that no fault concerns it."""
+    return world.folder.with_name(world.folder.name + ".told")
+
+
+def prepare(world: World, prepared: Path) -> Expected:
+    """A clinic with one delivery loaded and a second one waiting, kept in `prepared`, and what its tables must say."""
+    world.begin()
+    world.deliver(1)
+    _must_load(world, 1)
+    world.deliver(2)
+    world.keep(prepared)
+    old = world.tables()
+    _must_load(world, 2)
+    return Expected(old, world.tables())
+
+
+def _must_load(world: World, number: int) -> None:
+    code = run_here(world, number)
+    if code != 0:
+        raise RuntimeError(f"an undisturbed run ended with {code}: {told(world).read_text()}")
+
+
+def examine(world: World, expected: Expected, found: Try) -> None:
+    """What must hold right after a fault: old tables or new, and an exit code and a record that say which."""
+    tables = world.tables()
+    found.tables = "old" if tables == expected.old else "new" if tables == expected.new else "between"
+    if found.tables == "between":
+        found.wrong += [f"tables neither old nor new: {each}" for each in differences(tables, expected.new)]
+    words = told(world).read_text(errors="replace")
+    if found.exit_code is None:
+        found.wrong.append(f"no end within {HANGS_AFTER:.0f} s")
+    elif found.exit_code >= 0:
+        allowed = (0, 8) if found.tables == "new" else (7,)
+        if found.exit_code not in allowed:
+            found.wrong.append(f"exit {found.exit_code} with {found.tables} tables: {words.strip()[-300:]}")
+        if "Traceback" in words:
+            found.wrong.append("a traceback on the terminal")
+    _compare_outcomes(world, found, is_over=False)
+
+
+def heal(world: World, expected: Expected, found: Try) -> None:
+    """A plain run after the fault must load, end in exactly the undisturbed tables, and leave nothing behind."""
+    code = run_here(world, 2)
+    if code != 0:
+        found.wrong.append(f"the next run ended with {code}: {told(world).read_text(errors='replace').strip()[-300:]}")
+        return
+    after = differences(world.published(), published(expected.new))
+    found.wrong += [f"after the next run, {each}" for each in after]
+    left = world.leftovers()
+    found.leftovers = len(left)
+    found.wrong += [f"left behind: {each}" for each in left]
+    _compare_outcomes(world, found, is_over=True)
+
+
+def _compare_outcomes(world: World, found: Try, *, is_over: bool) -> None:
+    """A closed record says loaded exactly when the warehouse has the run; after a good run every record is closed."""
+    loaded = world.loaded_runs()
+    for run_id, manifest in world.manifests().items():
+        if not manifest.get("ended"):
+            if is_over and manifest:
+                found.wrong.append(f"record {run_id[:6]} is still open")
+            continue
+        if (manifest["outcome"] == "loaded") != (run_id in loaded):
+            found.outcome_mismatches += 1
+            found.wrong.append(f"record {run_id[:6]} says {manifest['outcome']}; the warehouse says otherwise")
+        if manifest["outcome"] == "loaded" and not manifest.get("load"):
+            found.wrong.append(f"record {run_id[:6]} does not say what was loaded") if is_over else None
+
+
+def sweep(folder: Path, lane: int, lanes: int, stride: int, actions: list[str]) -> None:
+    """Every `stride`-th call of the run, shared among `lanes`; a line a try on the standard output."""
+    plan = shim.Plan(Path(os.environ["FAULT_PLAN"]))
+    world, prepared = World(folder / "world"), folder / "prepared"
+    expected = prepare(world, prepared)
+    world.become(prepared)
+    plan.set(world.data_dir)
+    _must_load(world, 2)
+    kinds = plan.kinds()
+    plan.set(None)
+    _say(calls=len(kinds))
+    for at in range(1 + lane * stride, len(kinds) + 1, lanes * stride):
+        for name in actions:
+            action = shim.ACTIONS[name]
+            if kinds[at - 1] in action.kinds:
+                _say(**asdict(_try(world, prepared, expected, plan, action, at, kinds[at - 1])))
+
+
+def _try(
+    world: World, prepared: Path, expected: Expected, plan: shim.Plan, action: shim.Action, at: int, kind: int
+) -> Try:
+    world.become(prepared)
+    plan.set(world.data_dir, action, at)
+    found = Try(action.name, f"call {at} ({shim.KINDS[kind]})")
+    found.exit_code = run_here(world, 2)
+    fired = plan.fired
+    plan.set(None)
+    examine(world, expected, found)
+    if action.kills and fired and found.exit_code != -signal.SIGKILL:
+        found.wrong.append(f"was not killed, but ended with {found.exit_code}")
+    heal(world, expected, found)
+    return found
+
+
+def _say(**facts: Any) -> None:
+    print(json.dumps(facts), flush=True)
+
+
+def main() -> NoReturn:
+    folder, lane, lanes, stride, *actions = sys.argv[1:]
+    sweep(Path(folder), int(lane), int(lanes), int(stride), actions)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()
