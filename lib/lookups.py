@@ -10,6 +10,7 @@ import adbc_driver_sqlite.dbapi
 import pyarrow as pa
 
 from lib.config import Settings
+from lib.errors import TemporaryFailure
 from lib.sql import identifier, statement
 from lib.warehouse import fact_columns
 
@@ -71,8 +72,14 @@ def find_known_identities(connection: sqlite3.Connection, identities: Iterable[s
 
 def bulk_load(scratch: Path, table: str, rows: pa.RecordBatchReader | pa.Table) -> None:
     """Write Arrow rows into a new table of a scratch database, in bulk. Never the warehouse: the driver has its own
-    SQLite library, and the locks of one file in one process are shared between libraries without their knowing."""
-    with adbc_driver_sqlite.dbapi.connect(f"file:{scratch}", autocommit=True) as bulk, bulk.cursor() as cursor:
-        cursor.execute("PRAGMA journal_mode = OFF")
-        cursor.execute("PRAGMA synchronous = OFF")
-        cursor.adbc_ingest(table, rows, mode="create")
+    SQLite library, and the locks of one file in one process are shared between libraries without their knowing.
+    Raises TemporaryFailure when it cannot be written."""
+    try:
+        with adbc_driver_sqlite.dbapi.connect(f"file:{scratch}", autocommit=True) as bulk, bulk.cursor() as cursor:
+            cursor.execute("PRAGMA journal_mode = OFF")
+            cursor.execute("PRAGMA synchronous = OFF")
+            cursor.adbc_ingest(table, rows, mode="create")
+    except adbc_driver_sqlite.dbapi.Error as error:  # its text holds no errno: a scratch file fails for want of a disk
+        raise TemporaryFailure(
+            f"{scratch.parent.name}: a scratch database could not be written (disk full or failing?)."
+        ) from error
