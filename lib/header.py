@@ -24,6 +24,7 @@ def match_header(header: Sequence[str], settings: Settings, name: str) -> dict[s
     A field is a column's when it equals the configured name after trimming space and tab and ignoring case. `name` is
     the delivery's name in messages. Raises DeliveryRefused when a column is missing, ambiguous or duplicated. Names
     from the file are shown only when an expected one is among them: the first row of a headerless file is a patient.
+    Nor is a name with a digit shown, nor any beside what looks like a value: a row may have run into the header.
     """
     fields = [trimmed(field) for field in header]
     keys = [field.casefold() for field in fields]
@@ -32,11 +33,13 @@ def match_header(header: Sequence[str], settings: Settings, name: str) -> dict[s
         raise DeliveryRefused(f"{name}: {_unrecognised(fields, settings)}")
     missing = [ours for ours, key in wanted.items() if key not in keys]
     if missing:
-        unclaimed = [field for field, key in zip(fields, keys, strict=True) if field and key not in wanted.values()]
-        raise DeliveryRefused(f"{name}: {_missing(missing, unclaimed, settings)}")
-    doubled = [field for field, times in Counter(fields).items() if field and times > 1]
+        unclaimed = [at for at, key in enumerate(keys) if fields[at] and key not in wanted.values()]
+        raise DeliveryRefused(f"{name}: {_missing(missing, _tellable(fields, unclaimed), settings)}")
+    doubled = [fields.index(field) for field, times in Counter(fields).items() if field and times > 1]
     if doubled:
-        raise DeliveryRefused(f"{name}: the header repeats {_names(doubled)}. Have it sent with each name once.")
+        raise DeliveryRefused(
+            f"{name}: the header repeats {_names(_tellable(fields, doubled))}. Have it sent with each name once."
+        )
     for ours, key in wanted.items():
         rivals = [field for field, each in zip(fields, keys, strict=True) if each == key]
         if len(rivals) > 1:
@@ -80,6 +83,17 @@ def _missing(missing: list[str], unclaimed: list[str], settings: Settings) -> st
         f"{len(missing)} {kind} {are} missing ({_names(expected)}); {found}. "
         f"Map {'it' if len(missing) == 1 else 'them'} under '{section}' in config.yaml."
     )
+
+
+def _tellable(fields: list[str], places: list[int]) -> list[str]:
+    """The names at `places`, or the places themselves of those that may be values of a row that ran into the header.
+
+    Ids, dates, costs and codes have digits. A field that begins with one, or spans lines, is no name: nothing is told.
+    """
+    row_ran_in = any(field[:1].isdigit() or len(field.splitlines()) > 1 for field in fields)
+    return [
+        f"column {at + 1}" if row_ran_in or any(each.isdigit() for each in fields[at]) else fields[at] for at in places
+    ]
 
 
 def _names(names: Iterable[str]) -> str:

@@ -115,6 +115,16 @@ def test_two_columns_mapped_to_one_field() -> None:
 
 
 def test_shown_names_are_few_short_and_inert() -> None:
-    message = refusal(["visit_id", "\x1b[31mred\u202e", "x" * 65, *(f"n{i}" for i in range(40))])
-    assert r"found \x1b[31mred\u202e, " + "x" * 64 + "…, n0, " in message
-    assert "n27 and 12 more." in message and "n28" not in message
+    message = refusal(["visit_id", "\x1b[mred\u202e", "x" * 65, *("n" * i for i in range(1, 41))])
+    assert r"found \x1b[mred\u202e, " + "x" * 64 + "…, n, nn, " in message
+    assert ", " + "n" * 28 + " and 12 more." in message
+
+
+def test_a_row_that_ran_into_the_header_is_not_told() -> None:
+    """The line end between them is lost: its cells stand among the names, told by their places."""
+    row = ["canary", "12.50", "12.50"]
+    message = refusal([*HEADER[:-1], f"{HEADER[-1]}00123", *row])
+    assert "found column 7, column 8, column 9, column 10. Map it" in message
+    assert "found column 7, column 8. Map it" in refusal([*HEADER[:-1], "canary\ncanary", "canary"])
+    assert "found column 7, ward. Map it" in refusal([*HEADER[:-1], f"{HEADER[-1]}P-7", "ward"])
+    assert "the header repeats column 9. " in refusal([*HEADER, *row])
