@@ -88,7 +88,7 @@ class Layout:
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
                 probe = folder / f"{TEMPORARY_PREFIX}probe-{os.getpid()}"
                 probe.write_bytes(b"")
-                probe.unlink()
+                probe.unlink(missing_ok=True)  # the holder of the lock may have swept it
             except FileExistsError:
                 raise UsageError(f"{folder.name}: is not a folder; move it away or name another --data-dir.") from None
             except OSError as error:
@@ -98,9 +98,11 @@ class Layout:
 
     def sweep(self) -> None:
         """Remove temporary files of writers that died. Call it only while holding the warehouse's lock."""
-        for folder in (self.raw, self.staging, self.state, self.runs):
-            for leftover in folder.rglob(TEMPORARY_PREFIX + "*"):
-                if leftover.is_dir():
-                    shutil.rmtree(leftover, ignore_errors=True)
-                else:
-                    leftover.unlink(missing_ok=True)
+        kept = (self.raw, self.staging, self.state, self.runs, self.logs)
+        leftovers = [found for folder in kept for found in folder.rglob(TEMPORARY_PREFIX + "*")]
+        leftovers += self.warehouse.parent.glob(TEMPORARY_PREFIX + "*")  # its folder may hold other things below
+        for leftover in leftovers:
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)

@@ -19,7 +19,8 @@ from lib.files import TEMPORARY_PREFIX, read_json, sha256_of_file
 from lib.layout import Layout
 from lib.manifest import FILE_NAME, Manifest
 
-Outcome = Literal["loaded", "held", "refused", "failed", "interrupted", "killed"]
+Outcome = Literal["loaded", "held", "refused", "failed", "interrupted", "killed", "unknown"]
+"""`unknown` is no record's: the warehouse could not be asked, and the next run closes the record."""
 NOTEBOOKS = ("01_extract", "02_stage", "03_validate", "04_load", "05_analytics")
 DERIVED = {FILE_NAME, "report.html"}
 
@@ -46,17 +47,18 @@ def close_record(
     record = layout.record(run_id)
     manifest = Manifest.read(record)
     there = {path.name: sha256_of_file(path) for path in sorted(record.iterdir()) if _is_recorded(path)}
-    manifest.record(
-        outcome=outcome,
-        exit_code=exit_code,
-        message=message,
-        ended=instant_text(now()),
-        recovered=recovered,
-        notebooks=[asdict(each) for each in executions or []],
-        lost=[name for name in NOTEBOOKS if f"{name}.ipynb" not in there] if recovered else [],
-        files=there,
-        previous_manifest_sha256=_previous_hash(layout, run_id),
-    )
+    end: dict[str, Any] = {
+        "outcome": outcome,
+        "exit_code": exit_code,
+        "message": message,
+        "ended": instant_text(now()),
+        "recovered": recovered,
+        "notebooks": [asdict(each) for each in executions or []],
+        "lost": [name for name in NOTEBOOKS if f"{name}.ipynb" not in there] if recovered else [],
+    }
+    if attempts := manifest.get("attempts"):  # a resumed run: its last attempt ends here
+        end["attempts"] = [*attempts[:-1], {**attempts[-1], **end}]
+    manifest.record(**end, files=there, previous_manifest_sha256=_previous_hash(layout, run_id))
 
 
 def repair_records(layout: Layout, connection: sqlite3.Connection) -> list[str]:
@@ -74,10 +76,31 @@ def repair_records(layout: Layout, connection: sqlite3.Connection) -> list[str]:
             continue
         if manifest.get("ended"):
             continue
-        loaded = connection.execute("SELECT 1 FROM runs WHERE run_id = ?", [run_id]).fetchone() is not None
+        loaded = record_load(layout, connection, run_id)
         close_record(layout, run_id, "loaded" if loaded else "killed", exit_code=None, recovered=True)
         repaired.append(run_id)
     return repaired
+
+
+def record_load(layout: Layout, connection: sqlite3.Connection, run_id: str) -> bool:
+    """Whether the warehouse says that the run loaded. If so its manifest says what, though 04 died before."""
+    row = connection.execute("SELECT version, watermark_after FROM runs WHERE run_id = ?", [run_id]).fetchone()
+    if row is None:
+        return False
+    manifest = Manifest.read(layout.record(run_id))
+    if not manifest.get("load"):
+        changed = "SELECT count(*), count(visit_count_before) FROM metric_changes WHERE run_id = ?"
+        touched, restated = connection.execute(changed, [run_id]).fetchone()
+        manifest.record(
+            load={
+                "version": row["version"],
+                "days_touched": touched,
+                "days_restated": restated,
+                "watermark_after": row["watermark_after"],
+            },
+            marks=[{"sequence": each["sequence"], "status": "loaded"} for each in manifest["batch"]["deliveries"]],
+        )
+    return True
 
 
 def open_to_readers(layout: Layout, run_id: str, group: str | None) -> None:

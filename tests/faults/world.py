@@ -50,6 +50,7 @@ class World:
         shutil.copytree(prepared, self.folder, symlinks=True)
 
     def keep(self, prepared: Path) -> None:
+        shutil.rmtree(prepared, ignore_errors=True)
         shutil.copytree(self.folder, prepared, symlinks=True)
 
     def deliver(self, number: int) -> None:

@@ -1,24 +1,18 @@
-"""One lane of the sweep: for every call of a small run and every action, a fault in a fork, a look, a healing run.
-
-    python -m tests.faults.worker FOLDER LANE LANES STRIDE ACTION…     prints one JSON line a try
-
-Started with the library preloaded. Everything is imported once; each try is two forks of this process, which has no
-thread of its own.
-"""
+"""One fault, what came of it, and what must hold afterwards: the rules of the whole matrix."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from tests.faults import here, shim
+from lib.record import NOTEBOOKS
+from tests.faults import here
 from tests.faults.world import Content, World, differences, published
 
 HANGS_AFTER = 120.0
@@ -65,8 +59,14 @@ def forked(body: Callable[[], Any]) -> int | None:
     return None
 
 
-def run_here(world: World, number: int) -> int | None:
-    return forked(lambda: here.be_command(world.words(number), told(world)))
+def run_here(world: World, number: int, first: Callable[[], Any] = lambda: None) -> int | None:
+    """How a run by the clock of delivery `number` ends, in a fork; `first` is done there before it."""
+
+    def body() -> None:
+        first()
+        here.be_command(world.words(number), told(world))
+
+    return forked(body)
 
 
 def told(world: World) -> Path:
@@ -78,15 +78,15 @@ def prepare(world: World, prepared: Path) -> Expected:
     """A clinic with one delivery loaded and a second one waiting, kept in `prepared`, and what its tables must say."""
     world.begin()
     world.deliver(1)
-    _must_load(world, 1)
+    must_load(world, 1)
     world.deliver(2)
     world.keep(prepared)
     old = world.tables()
-    _must_load(world, 2)
+    must_load(world, 2)
     return Expected(old, world.tables())
 
 
-def _must_load(world: World, number: int) -> None:
+def must_load(world: World, number: int) -> None:
     code = run_here(world, number)
     if code != 0:
         raise RuntimeError(f"an undisturbed run ended with {code}: {told(world).read_text()}")
@@ -107,7 +107,7 @@ def examine(world: World, expected: Expected, found: Try) -> None:
             found.wrong.append(f"exit {found.exit_code} with {found.tables} tables: {words.strip()[-300:]}")
         if "Traceback" in words:
             found.wrong.append("a traceback on the terminal")
-    _compare_outcomes(world, found, is_over=False)
+    compare_outcomes(world, found, is_over=False)
 
 
 def heal(world: World, expected: Expected, found: Try) -> None:
@@ -121,10 +121,10 @@ def heal(world: World, expected: Expected, found: Try) -> None:
     left = world.leftovers()
     found.leftovers = len(left)
     found.wrong += [f"left behind: {each}" for each in left]
-    _compare_outcomes(world, found, is_over=True)
+    compare_outcomes(world, found, is_over=True)
 
 
-def _compare_outcomes(world: World, found: Try, *, is_over: bool) -> None:
+def compare_outcomes(world: World, found: Try, *, is_over: bool) -> None:
     """A closed record says loaded exactly when the warehouse has the run; after a good run every record is closed."""
     loaded = world.loaded_runs()
     for run_id, manifest in world.manifests().items():
@@ -135,53 +135,15 @@ def _compare_outcomes(world: World, found: Try, *, is_over: bool) -> None:
         if (manifest["outcome"] == "loaded") != (run_id in loaded):
             found.outcome_mismatches += 1
             found.wrong.append(f"record {run_id[:6]} says {manifest['outcome']}; the warehouse says otherwise")
-        if manifest["outcome"] == "loaded" and not manifest.get("load"):
-            found.wrong.append(f"record {run_id[:6]} does not say what was loaded") if is_over else None
+        if is_over and manifest["outcome"] == "loaded" and not manifest.get("load"):
+            found.wrong.append(f"record {run_id[:6]} does not say what was loaded")
+        if manifest["outcome"] == "killed" and not manifest["recovered"]:
+            found.wrong.append(f"record {run_id[:6]} was killed, but is not marked recovered")
+        lost = [name for name in NOTEBOOKS if f"{name}.ipynb" not in manifest["files"]]
+        if manifest["recovered"] and manifest["exit_code"] is None and manifest["lost"] != lost:
+            found.wrong.append(f"record {run_id[:6]} does not name the notebooks that were lost")
 
 
-def sweep(folder: Path, lane: int, lanes: int, stride: int, actions: list[str]) -> None:
-    """Every `stride`-th call of the run, shared among `lanes`; a line a try on the standard output."""
-    plan = shim.Plan(Path(os.environ["FAULT_PLAN"]))
-    world, prepared = World(folder / "world"), folder / "prepared"
-    expected = prepare(world, prepared)
-    world.become(prepared)
-    plan.set(world.data_dir)
-    _must_load(world, 2)
-    kinds = plan.kinds()
-    plan.set(None)
-    _say(calls=len(kinds))
-    for at in range(1 + lane * stride, len(kinds) + 1, lanes * stride):
-        for name in actions:
-            action = shim.ACTIONS[name]
-            if kinds[at - 1] in action.kinds:
-                _say(**asdict(_try(world, prepared, expected, plan, action, at, kinds[at - 1])))
-
-
-def _try(
-    world: World, prepared: Path, expected: Expected, plan: shim.Plan, action: shim.Action, at: int, kind: int
-) -> Try:
-    world.become(prepared)
-    plan.set(world.data_dir, action, at)
-    found = Try(action.name, f"call {at} ({shim.KINDS[kind]})")
-    found.exit_code = run_here(world, 2)
-    fired = plan.fired
-    plan.set(None)
-    examine(world, expected, found)
-    if action.kills and fired and found.exit_code != -signal.SIGKILL:
-        found.wrong.append(f"was not killed, but ended with {found.exit_code}")
-    heal(world, expected, found)
-    return found
-
-
-def _say(**facts: Any) -> None:
+def say(**facts: Any) -> None:
+    """One JSON line for the program that started this lane."""
     print(json.dumps(facts), flush=True)
-
-
-def main() -> NoReturn:
-    folder, lane, lanes, stride, *actions = sys.argv[1:]
-    sweep(Path(folder), int(lane), int(lanes), int(stride), actions)
-    sys.exit(0)
-
-
-if __name__ == "__main__":
-    main()
