@@ -1,15 +1,18 @@
 """Random histories of a source over small domains, where ties, gaps and repeats are common. Independent of `lib`.
 
-A history is a list of steps: files put into a folder, and runs. `play` drives a model through it; a pipeline test does
-the same with the real command (`text_of` is the file's content) and compares after every run.
+A history is a list of steps: files put into a folder, runs, some of which die, and decisions about deliveries. `play`
+drives a model through it; a pipeline test does the same with the pipeline (`text_of` is the file's content) and
+compares after every run.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Literal
 
 from hypothesis import strategies as st
 
@@ -29,13 +32,31 @@ class Deliver:
 
 
 @dataclass(frozen=True)
+class Dies:
+    """Where a run dies: after it has `taken` deliveries, `staged` them, in its `commit` before the step of this number
+    (counted round), or `committed`, before any copy is made."""
+
+    at: Literal["taken", "staged", "commit", "committed"]
+    step: int = 0
+
+
+@dataclass(frozen=True)
 class Run:
     as_of: datetime
     full_refresh: bool = False
     accept: tuple[str, ...] = ()
+    dies: Dies | None = None
 
 
-Step = Deliver | Run
+@dataclass(frozen=True)
+class Decide:
+    """A person discards a delivery that waits, or reinstates a discarded one; `pick`: which of them, counted round."""
+
+    word: Literal["discard", "reinstate"]
+    pick: int
+
+
+Step = Deliver | Run | Decide
 RULES = ("zero_row_load", "refused_share", "missing_required_share", "invalid_visit_date_share")
 """The gate rules that random rows can break."""
 
@@ -72,7 +93,7 @@ def text_of(step: Deliver, names: Mapping[str, str | None] | None = None) -> str
 
 
 def play(history: Iterable[Step], model: Model) -> Iterator[tuple[Run, Result]]:
-    """Each run of the history with the model's result; the model's tables are those after that run.
+    """Each run of the history that ends, with the model's result; the model's tables are those after that run.
 
     A run that has nothing to read, or nothing to accept, is none.
     """
@@ -80,11 +101,40 @@ def play(history: Iterable[Step], model: Model) -> Iterator[tuple[Run, Result]]:
     for step in history:
         if isinstance(step, Deliver):
             folder[step.path] = to_csv(step.items, model.names)
-        else:
-            model.take(folder, step.as_of)
-            if not model.batch(step.full_refresh, step.accept):
-                continue
-            yield step, model.run(step.as_of, full_refresh=step.full_refresh, accept=step.accept)
+            continue
+        if isinstance(step, Decide):
+            decide(step, model)
+            continue
+        model.take(folder, step.as_of)
+        if not model.batch(step.full_refresh, step.accept):
+            continue
+        would_be = deepcopy(model)
+        result = would_be.run(step.as_of, full_refresh=step.full_refresh, accept=step.accept)
+        if survives(step, result):
+            model.__dict__.update(would_be.__dict__)
+        if ends(step, result):
+            yield step, result
+
+
+def ends(run: Run, result: Result) -> bool:
+    """Whether the run lives to its end: what dies in the commit does not where the gate lets nothing in."""
+    return run.dies is None or (run.dies.at in ("commit", "committed") and not result.passed)
+
+
+def survives(run: Run, result: Result) -> bool:
+    """Whether what the run would do is done, though it may die."""
+    return ends(run, result) or (run.dies is not None and run.dies.at == "committed")
+
+
+def decide(step: Decide, model: Model) -> int | None:
+    """Decide about a delivery of the model; its sequence, or None where there is none to decide about."""
+    statuses = ("pending", "held") if step.word == "discard" else ("discarded",)
+    candidates = [sequence for sequence, each in model.deliveries.items() if each.status in statuses]
+    if not candidates:
+        return None
+    sequence = candidates[step.pick % len(candidates)]
+    (model.discard if step.word == "discard" else model.reinstate)(sequence)
+    return sequence
 
 
 # Small domains
@@ -158,6 +208,40 @@ def items(draw: st.DrawFn, earlier: list[dict[str, str]], broken: bool = True) -
 
 
 @st.composite
+def full_items(draw: st.DrawFn, newest: dict[str, dict[str, str]], broken: bool = True) -> list[Item]:
+    """A delivery of all visits, some of them absent: each as it was, corrected, moved, late or refused; and in one of
+    five a record with an id that cannot be read."""
+    rows: list[Item] = []
+    for visit in VISITS:
+        kind = draw(st.integers(0, 9))
+        if kind < 2 or (kind < 5 and visit not in newest):
+            continue  # absent
+        cells = {**draw(good_cells()), "visit_id": visit}
+        was = newest.get(visit, cells)
+        if kind < 6:
+            cells = was
+        elif kind == 6:
+            changed = draw(st.sampled_from(("visit_cost", "visit_date", "patient_id", "last_updated")))
+            cells = {**was, changed: cells[changed]}
+        elif kind == 7:
+            cells = {**was, "last_updated": spelled(BASE + draw(st.sampled_from(OFFSETS[:2])), "Z")}
+        elif kind == 8 and broken:
+            name = draw(st.sampled_from(("patient_id", "visit_date", "visit_cost", "last_updated")))
+            cells = {**was, name: draw(st.sampled_from(BROKEN[name]))}
+            rows.append(cells)
+            continue
+        newest[visit] = cells
+        rows.append(cells)
+    if broken and draw(st.integers(0, 4)) == 4:
+        unreadable: Item = {**draw(good_cells()), "visit_id": draw(st.sampled_from(BROKEN["visit_id"]))}
+        rows.append(MALFORMED[0] if draw(st.booleans()) else unreadable)
+    return rows
+
+
+DEATHS = (*(Dies("commit", step) for step in range(24)), *[Dies("taken"), Dies("staged"), Dies("committed")] * 8)
+
+
+@st.composite
 def histories(
     draw: st.DrawFn,
     max_deliveries: int = 6,
@@ -165,24 +249,41 @@ def histories(
     broken: bool = True,
     refreshes: bool = True,
     replaces: bool = True,
+    full: bool = False,
+    deaths: bool = False,
+    decisions: bool = False,
 ) -> list[Step]:
     """One to `max_deliveries` files with runs between them and one at the end; as-of times never go back.
 
     `broken`: also refused rows. `refreshes`: also full refreshes and accepted rules. `replaces`: also files written
-    over, so that a delivery may never be seen, or be held and no longer offered.
+    over, so that a delivery may never be seen, or be held and no longer offered. `full`: deliveries that mean to hold
+    every visit (one in four is as any other). `deaths`: also runs that die. `decisions`: also discarded and reinstated
+    deliveries.
     """
     steps: list[Step] = []
     earlier: list[dict[str, str]] = []
+    newest: dict[str, dict[str, str]] = {}
+    delivered: list[tuple[Item, ...]] = []
     as_of, count = BASE, draw(st.integers(1, max_deliveries))
     for number in range(1, count + 1):
         last = number == count
         old = replaces and number > 1 and draw(st.integers(0, 5)) == 5
         path = f"{draw(st.integers(1, number - 1)) if old else number:03}.csv"
-        rows = draw(st.integers(0 if broken else 1, max_rows))
-        steps.append(Deliver(path, tuple(draw(items(earlier, broken)) for _ in range(rows))))
+        if delivered and draw(st.integers(0, 9)) == 9:
+            rows = draw(st.sampled_from(delivered))  # the same bytes again
+        elif full and draw(st.integers(0, 3)):
+            rows = tuple(draw(full_items(newest, broken)))
+        else:
+            size = draw(st.integers(0 if broken else 1, max_rows))
+            rows = tuple(draw(items(earlier, broken)) for _ in range(size))
+        delivered.append(rows)
+        steps.append(Deliver(path, rows))
         for _ in range(draw(st.sampled_from((0, 1, 1, 1, 2)))) if not last else range(1):
             as_of += draw(st.sampled_from(ADVANCES))
             refresh = refreshes and draw(st.integers(0, 7)) == 7
             accept = RULES if refreshes and draw(st.integers(0, 7)) == 7 else ()
-            steps.append(Run(as_of, refresh, accept))
+            dies = draw(st.sampled_from(DEATHS)) if deaths and draw(st.integers(0, 5)) == 5 else None
+            steps.append(Run(as_of, refresh, accept, dies))
+            if decisions and draw(st.integers(0, 7)) == 7:
+                steps.append(Decide(draw(st.sampled_from(("discard", "reinstate"))), draw(st.integers(0, 3))))
     return steps

@@ -2,7 +2,8 @@
 
 It shares no line with `lib` and keeps every accepted version it ever loaded, so its tables are a function of what was
 loaded and not of how runs cut it up. One model is one source; merge the `facts` of several to get a shared warehouse.
-Clear before fast: a dozen deliveries of a dozen rows is its size. How one row is judged: `model_rows.py`.
+Clear before fast: a dozen deliveries of a dozen rows is its size. How one row is judged: `model_rows.py`; what the
+tables make of the rows: `model_tables.py`.
 """
 
 from __future__ import annotations
@@ -12,9 +13,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
-from math import floor
 
 from tests.model_rows import Contract, Identity, Judged, Line, Row, Version
+from tests.model_tables import (
+    Change,
+    Deleted,
+    Facts,
+    Metrics,
+    Reading,
+    by_visit,
+    current,
+    daily_metrics,
+    deleted_visits,
+    metric_changes,
+    present,
+    reading_of,
+)  # fmt: skip
 
 
 @dataclass
@@ -49,7 +63,11 @@ class Entry:
 
 @dataclass
 class Counts:
-    """Rows of one delivery or of a whole batch; `reasons` counts each reason over the refused rows."""
+    """Rows of one delivery or of a whole batch; `reasons` counts each reason over the refused rows.
+
+    Of the batch alone, in visits: `absent_visits` are those that count and that its newest full delivery lacks (None:
+    it cannot tell); deleted and restored ones turned from present to deleted in this run, or back.
+    """
 
     rows_read: int = 0
     outside_held: int = 0
@@ -67,37 +85,19 @@ class Counts:
     unchanged: int = 0
     null_cost: int = 0
     same_stamp_changes: int = 0
+    absent_visits: int | None = None
+    visits_deleted: int = 0
+    visits_restored: int = 0
     missed_needs: timedelta | None = None
     reasons: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
-class Metrics:
-    visit_count: int
-    patient_count: int
-    total_visit_cost_cents: int
-    avg_visit_cost_cents: int | None
-    missing_cost_count: int
-
-
-@dataclass(frozen=True)
-class Change:
-    """One touched day: its metrics on both sides (None: no such day), and what its visits did."""
-
-    before: Metrics | None
-    after: Metrics | None
-    inserted: int = 0
-    corrected: int = 0
-    moved_in: int = 0
-    moved_out: int = 0
-
-
-Facts = dict[tuple[str, str], Version]
-
-
-@dataclass(frozen=True)
 class Result:
-    """One run. `failures`: rule → the deliveries that break it by themselves (0 stands for the whole batch)."""
+    """One run. `failures`: rule → the deliveries that break it by themselves (0 stands for the whole batch).
+
+    `lateness`: hours behind the watermark, rounded up → versions loaded, versions missed; none before a watermark.
+    """
 
     passed: bool
     new_batch: bool
@@ -106,74 +106,29 @@ class Result:
     by_delivery: dict[int, Counts]
     failures: dict[str, set[int]]
     changes: dict[date, Change]
+    lateness: dict[int, tuple[int, int]]
     cutoff: datetime | None
     watermark: datetime | None
 
 
-def current(versions: Iterable[Version]) -> Version:
-    """The greatest version's values, with the lineage of the earliest of the equal versions that end the order."""
-    *earlier, found = sorted(versions, key=lambda version: version.order)
-    for version in reversed(earlier):
-        if version.values != found.values:
-            break
-        found = version
-    return found
-
-
-def by_visit(versions: Iterable[Version]) -> dict[tuple[str, str], list[Version]]:
-    groups: dict[tuple[str, str], list[Version]] = {}
-    for version in versions:
-        groups.setdefault((version.source, version.visit_id), []).append(version)
-    return groups
-
-
-def daily_metrics(facts: Facts) -> dict[date, Metrics]:
-    """The metrics as GROUP BY visit_date of the facts (of one source, or of several merged)."""
-    days: dict[date, list[Version]] = {}
-    for fact in facts.values():
-        days.setdefault(fact.visit_date, []).append(fact)
-    return {day: _metrics(visits) for day, visits in sorted(days.items())}
-
-
-def _metrics(visits: list[Version]) -> Metrics:
-    costs = [visit.visit_cost_cents for visit in visits if visit.visit_cost_cents is not None]
-    average = floor(Fraction(sum(costs), len(costs)) + Fraction(1, 2)) if costs else None  # no cost is negative
-    patients = {(visit.source, visit.patient_id) for visit in visits}
-    return Metrics(len(visits), len(patients), sum(costs), average, len(visits) - len(costs))
-
-
-def metric_changes(before: Facts, after: Facts) -> dict[date, Change]:
-    """The touched days: those of every visit that came, went or changed its values, old day and new."""
-    tallies: dict[date, Counter[str]] = {}
-    for key in before.keys() | after.keys():
-        old, new = before.get(key), after.get(key)
-        if old and new and old.values == new.values:
-            continue
-        for fact in (old, new):
-            if fact:
-                tallies.setdefault(fact.visit_date, Counter())
-        if new and not old:
-            tallies[new.visit_date]["inserted"] += 1
-        elif old and new and old.visit_date == new.visit_date:
-            tallies[new.visit_date]["corrected"] += 1
-        elif old and new:
-            tallies[old.visit_date]["moved_out"] += 1
-            tallies[new.visit_date]["moved_in"] += 1
-    was, now = daily_metrics(before), daily_metrics(after)
-    return {day: Change(was.get(day), now.get(day), **tally) for day, tally in sorted(tallies.items())}
-
-
 @dataclass
 class Model(Contract):
-    """One source. Settings first (those of its contract, then of window and gate), then state."""
+    """One source. Settings first (those of its contract, then of deliveries, window and gate), then state.
 
+    `full`: each delivery holds every visit there is. `marks_deletes`: what a full one lacks is marked deleted.
+    """
+
+    full: bool = False
+    marks_deletes: bool = False
     lookback_hours: float = 24
     max_share: Fraction = Fraction(5, 100)
     min_failing_rows: int = 3
 
     deliveries: dict[int, Delivery] = field(default_factory=dict, init=False)
     loaded: dict[Line, Version] = field(default_factory=dict, init=False)
+    read: dict[int, Reading] = field(default_factory=dict, init=False)
     facts: Facts = field(default_factory=dict, init=False)
+    deleted: Deleted = field(default_factory=dict, init=False)
     quarantine: dict[Line, Judged] = field(default_factory=dict, init=False)
     entries: dict[Identity, Entry] = field(default_factory=dict, init=False)
     watermark: datetime | None = field(default=None, init=False)
@@ -216,6 +171,14 @@ class Model(Contract):
         again = [each for each in self._with("loaded") if each.sequence in self.last_batch]
         return accepted if accept else self._with("pending") or offered or again
 
+    def discard(self, sequence: int) -> None:
+        """A person takes a delivery out of every later run."""
+        self.deliveries[sequence].status = "discarded"
+
+    def reinstate(self, sequence: int) -> None:
+        """A discarded delivery is pending again, and judged as if it had never been."""
+        self.deliveries[sequence].status, self.deliveries[sequence].failed = "pending", {}
+
     # One run
 
     def run(
@@ -245,6 +208,12 @@ class Model(Contract):
         staged = {
             key: max(versions, key=lambda each: each.order) for key, versions in by_visit(accepted.values()).items()
         }
+        read = {} if full_refresh else dict(self.read)
+        for delivery in batch if self.full else ():
+            read[delivery.sequence] = reading_of(
+                [each for each in judged if each.at[0] == delivery.sequence], delivery.clock
+            )
+        deleted = deleted_visits(facts, read) if self.marks_deletes else {}
         contenders = [*accepted.values(), *([] if full_refresh else self.facts.values())]
 
         scopes = {0: Counts()} | {each.sequence: Counts() for each in batch}
@@ -260,6 +229,12 @@ class Model(Contract):
             for counts in (scopes[0], scopes[version.delivery_seq]):
                 self._count_staged(counts, version, self.facts.get(key), facts[key], rivals)
 
+        if new and not full_refresh:
+            scopes[0].absent_visits = self._absent_visits(max(new), read)
+        was, now = present(self.facts, self.deleted), present(facts, deleted)
+        scopes[0].visits_deleted = len(was.keys() & deleted.keys())
+        scopes[0].visits_restored = len(self.deleted.keys() & now.keys())
+
         broken = self._gate(scopes, {*new, *([] if full_refresh or not new else [0])}, waived)
         failures = {rule: set(observed) for rule, observed in broken.items()}
         if failures:
@@ -267,29 +242,56 @@ class Model(Contract):
             for sequence in (alone or set(new)) & set(new):
                 self.deliveries[sequence].status = "held"
                 self.deliveries[sequence].failed = {rule: max(observed.values()) for rule, observed in broken.items()}
-            changes = {}
+            changes, lateness = {}, {}
         else:
-            changes = metric_changes(self.facts, facts)
+            changes = metric_changes(
+                self.facts, facts, was_deleted=self.deleted, is_deleted=deleted, watermark=self.watermark
+            )
+            lateness = self._lateness([facts[key] for key in staged], outside, facts)
             newest = max((version.last_updated for version in accepted.values()), default=None)
             marks = [None if full_refresh else self.watermark, newest and min(as_of.astimezone(UTC), newest)]
             self.watermark = max((mark for mark in marks if mark is not None), default=None)
-            self.loaded, self.facts = loaded, facts
+            self.loaded, self.facts, self.read, self.deleted = loaded, facts, read, deleted
             self.quarantine |= {each.at: each for each in inside if each.reasons}
             self._keep_entries([each for each in inside if each.reasons])
             self.last_batch = tuple(new) or self.last_batch
             for delivery in batch:
                 delivery.status, delivery.failed = "loaded", {}
         sequences, counts = tuple(delivery.sequence for delivery in batch), scopes.pop(0)
-        return Result(not failures, bool(new), sequences, counts, scopes, failures, changes, cutoff, self.watermark)
+        return Result(
+            not failures, bool(new), sequences, counts, scopes, failures, changes, lateness, cutoff, self.watermark
+        )
+
+    def _absent_visits(self, newest: int, read: Mapping[int, Reading]) -> int | None:
+        """Visits that count and that the newest delivery lacks; None if it cannot tell, or a newer one is loaded."""
+        if newest not in read or newest < max(read) or not read[newest].tells:
+            return None
+        return sum(visit_id not in read[newest].ids for _, visit_id in present(self.facts, self.deleted))
+
+    def _lateness(self, staged: list[Version], outside: list[Judged], facts: Facts) -> dict[int, tuple[int, int]]:
+        """Of versions that say something new: hours behind the watermark → how many were loaded, how many missed."""
+        if self.watermark is None:
+            return {}
+        before = {key: fact.values for key, fact in self.facts.items()}
+        loaded = [each for each in staged if before.get((each.source, each.visit_id)) != each.values]
+        missed = [each.version for each in outside if each.version and self._is_missed(each.version, facts)]
+        hours = [
+            Counter(max(-((each.last_updated - self.watermark) // timedelta(hours=1)), 0) for each in versions)
+            for versions in (loaded, missed)
+        ]
+        return {each: (hours[0][each], hours[1][each]) for each in sorted(hours[0].keys() | hours[1].keys())}
+
+    def _is_missed(self, version: Version, facts: Facts) -> bool:
+        """Whether the table, after the run, lacks a version that was outside the window, or holds a lesser one."""
+        held = facts.get((self.source, version.visit_id))
+        return not (held and (held.order >= version.order or held.values == version.values))
 
     def _count_outside(self, counts: Counts, each: Judged, facts: Facts) -> None:
         counts.rows_read += 1
         version = each.version
         if version is None:
             counts.outside_invalid += 1
-            return
-        held = facts.get((self.source, version.visit_id))
-        if held and (held.order >= version.order or held.values == version.values):
+        elif not self._is_missed(version, facts):
             counts.outside_held += 1
         else:
             counts.outside_missed += 1
@@ -356,7 +358,7 @@ class Model(Contract):
     # What the tables say
 
     def daily(self) -> dict[date, Metrics]:
-        return daily_metrics(self.facts)
+        return daily_metrics(present(self.facts, self.deleted))
 
     def corrected_by(self) -> dict[Line, Line | None]:
         """Each quarantined row → the first loaded version that answers it; None while the entry is open.

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.histories import BASE, COSTS, Deliver, Run, histories, play, spelled, text_of, to_csv
-from tests.model import Change, Metrics, Model, Result, daily_metrics, metric_changes
+from tests.model import Model, Result
 from tests.model_rows import COLUMNS, Row
+from tests.model_tables import Change, Metrics, daily_metrics, metric_changes
 
 STAMPLESS = {name: name for name in COLUMNS if name != "last_updated"}
 END = datetime(2026, 12, 31, tzinfo=UTC)
@@ -340,7 +341,105 @@ def test_case_19_a_full_refresh_leaves_no_row_that_no_delivery_supports_and_may_
     model.deliveries[2].status = "discarded"
     result = model.run(hours(1), full_refresh=True)
     assert costs(model) == {"v1": 1000} and result.watermark == hours(-1)
-    assert result.changes == {MONDAY: Change(Metrics(2, 1, 2000, 1000, 0), Metrics(1, 1, 1000, 1000, 0))}
+    assert result.changes == {MONDAY: Change(Metrics(2, 1, 2000, 1000, 0), Metrics(1, 1, 1000, 1000, 0), removed=1)}
+
+
+FULL = {"full": True, "marks_deletes": True, "max_share": Fraction(1)}
+
+
+def deleted(model: Model) -> dict[str, tuple[datetime, int]]:
+    return {visit_id: since for (_, visit_id), since in model.deleted.items()}
+
+
+def test_case_19_a_visit_that_a_full_delivery_lacks_is_marked_leaves_the_metrics_and_stays_in_the_facts() -> None:
+    model = Model(**FULL)
+    loads(model, BASE, row(2, "v1"), row(3, "v2", visit_date="2025-12-02"))
+    result = loads(model, hours(1), row(2, "v1"))
+    assert deleted(model) == {"v2": (hours(1), 2)} and set(costs(model)) == {"v1", "v2"}
+    assert list(model.daily()) == [MONDAY]
+    assert result.changes == {TUESDAY: Change(Metrics(1, 1, 1000, 1000, 0), None, deleted=1)}
+    assert (result.counts.absent_visits, result.counts.visits_deleted, result.counts.visits_restored) == (1, 1, 0)
+    assert loads(model, hours(2), row(2, "v1", "11")).counts.visits_deleted == 0  # it was deleted before
+    assert deleted(model) == {"v2": (hours(1), 2)}
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        row(3, "v2"), row(3, " v2\t"), row(3, "v2", "x"), row(3, "v2", stamp=at(-90)), row(3, "v2", "x", stamp=at(-90)),
+    ],
+    ids=["unchanged", "with spaces", "refused", "outside", "refused and outside"],
+)  # fmt: skip
+def test_case_19_a_deleted_visit_comes_back_when_its_id_is_read_again_however(again: Row) -> None:
+    model = Model(**FULL)
+    loads(model, BASE, row(2, "v1"), row(3, "v2"))
+    loads(model, hours(1), row(2, "v1"))
+    result = loads(model, hours(2), row(2, "v1"), again)
+    assert deleted(model) == {} and result.counts.visits_restored == 1
+    assert result.changes == {MONDAY: Change(Metrics(1, 1, 1000, 1000, 0), Metrics(2, 1, 2000, 1000, 0), restored=1)}
+
+
+@pytest.mark.parametrize(
+    "unreadable",
+    [row(3, " "), row(3, "v\u200b2"), Row(3, malformed="v2,p1")],
+    ids=["blank", "forbidden character", "malformed"],
+)
+def test_case_19_a_delivery_with_an_id_that_cannot_be_read_implies_no_delete(unreadable: Row) -> None:
+    model = Model(**FULL)
+    loads(model, BASE, row(2, "v1"), row(3, "v2"))
+    result = loads(model, hours(1), row(2, "v1"), unreadable)
+    assert deleted(model) == {} and result.counts.absent_visits is None
+    loads(model, hours(2), row(2, "v2"), unreadable)  # it cannot tell that v1 is gone, but that v2 is there
+    assert deleted(model) == {}
+
+
+def test_case_19_deletes_are_as_delivered_whatever_order_runs_load_them_in() -> None:
+    model = Model(**FULL | {"max_share": Fraction(1, 20)})
+    loads(model, BASE, row(2, "v1"), row(3, "v2"))
+    model.deliver([row(2, "v2"), *(row(line, f"b{line}", "x") for line in (3, 4, 5))], hours(1))
+    assert not model.run(hours(1)).passed
+    loads(model, hours(2), row(2, "v1", "11"))
+    assert deleted(model) == {"v2": (hours(2), 3)}
+    assert model.run(hours(3), accept=["refused_share"]).counts.absent_visits is None  # a newer one is loaded
+    assert deleted(model) == {"v2": (hours(2), 3)}  # v1 was absent from the second, and is back in the third
+    before = dict(model.facts), dict(model.deleted)
+    model.run(hours(4), full_refresh=True)
+    assert (model.facts, model.deleted) == before
+
+
+def test_case_19_a_visit_inserted_and_deleted_in_one_batch_is_neither() -> None:
+    model = Model(**FULL)
+    loads(model, BASE, row(2, "v1"))
+    model.deliver([row(2, "v1"), row(3, "v2", stamp=at(-1))], hours(1))
+    model.deliver([row(2, "v1", "11")], hours(2))
+    result = model.run(hours(2))
+    assert deleted(model) == {"v2": (hours(2), 3)}
+    assert (result.counts.inserted, result.counts.visits_deleted) == (1, 0)
+    before, after = Metrics(1, 1, 1000, 1000, 0), Metrics(1, 1, 1100, 1100, 0)
+    assert result.changes == {MONDAY: Change(before, after, corrected=1)}
+
+
+def test_case_19_without_marks_absence_is_only_counted_and_of_increments_not_even_that() -> None:
+    report, increments = Model(full=True), Model()
+    for model in (report, increments):
+        loads(model, BASE, row(2, "v1"), row(3, "v2"))
+    assert loads(report, hours(1), row(2, "v1")).counts.absent_visits == 1
+    assert loads(increments, hours(1), row(2, "v1")).counts.absent_visits is None
+    assert (report.deleted, increments.deleted) == ({}, {})
+    assert report.run(hours(2)).counts.absent_visits is None  # nothing new came
+
+
+def test_late_versions_are_told_by_whole_hours_behind_the_watermark() -> None:
+    model = Model(max_share=Fraction(1))
+    assert loads(model, BASE, row(2, "v1"), row(3, "v2", stamp=at(-30))).lateness == {}
+    rows = [
+        row(2, "new", stamp=at(0)), row(3, "late", stamp=at(-0.5)), row(4, "v1", "11"), row(5, "hour", stamp=at(-1)),
+        row(6, "refused", "x", stamp=at(-2)), row(7, "missed", stamp=at(-24.1)), row(8, "v2", stamp=at(-30)),
+    ]  # fmt: skip
+    result = loads(model, hours(1), *rows)
+    assert result.lateness == {0: (2, 0), 1: (2, 0), 25: (0, 1)}
+    assert result.changes[MONDAY].inserted == 3 and result.changes[MONDAY].late == 2
+    assert model.run(hours(1)).lateness == {25: (0, 1)}  # the last batch again misses it again
 
 
 def test_case_24_rows_refused_before_do_not_fail_a_later_increment() -> None:
@@ -398,7 +497,8 @@ def test_every_run_conserves_its_rows_and_a_failed_one_changes_nothing(
             assert model.facts == before and len(model.quarantine) == entries
         assert model.watermark is None or model.watermark <= run.as_of
         assert run.full_refresh or watermark is None or (model.watermark or watermark) >= watermark
-        assert result.changes == (metric_changes(before, model.facts) if result.passed else {})
+        changes = metric_changes(before, model.facts, watermark=watermark)
+        assert result.changes == (changes if result.passed else {})
         before, watermark, entries = dict(model.facts), model.watermark, len(model.quarantine)
         assert sum(day.visit_count for day in model.daily().values()) == len(model.facts)
 
