@@ -7,7 +7,16 @@ from typing import Annotated
 import typer
 
 from lib.cli.app import app
-from lib.cli.options import Config, DataDir, Warehouse, from_here, layout_of, warehouse_from_here
+from lib.cli.options import (
+    Config,
+    DataDir,
+    Warehouse,
+    check_acceptable,
+    from_here,
+    layout_of,
+    warehouse_from_here,
+)
+from lib.errors import UsageError
 
 
 @app.command(short_help="where the tables stand; --max-age for cron")
@@ -34,6 +43,51 @@ def history(
     from lib.overview import print_history
 
     print_history(layout_of("config.yaml", data_dir, None), limit)
+
+
+@app.command(short_help="what the next run would do; writes nothing")
+def plan(
+    config: Config = "config.yaml",
+    source: Annotated[
+        str | None, typer.Option(metavar="PATH", help="A file, folder or glob instead of the config's source.path.")
+    ] = None,
+    data_dir: DataDir = "data",
+    warehouse: Warehouse = None,
+    lookback_hours: Annotated[
+        float | None, typer.Option(min=0, help="How far behind the watermark rows are still looked at.")
+    ] = None,
+    as_of: Annotated[str | None, typer.Option(metavar="INSTANT", help="The run's clock; default now.")] = None,
+    full_refresh: Annotated[bool, typer.Option("--full-refresh", help="Plan a full refresh.")] = False,
+    accept: Annotated[
+        list[str] | None, typer.Option(metavar="RULE", help="Plan with this rule accepted. Repeatable.")
+    ] = None,
+    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="As run takes it; kept nowhere.")] = None,
+) -> None:
+    """What `run` with the same options would do: rows by fate, gate by rule, days and visits that would change.
+
+    It is done on a copy, so every number is the run's; nothing outside a temporary folder is written, and a run may go
+    on meanwhile. Ends with the code that the run would end with: 0, 3 (delivery refused) or 4 (gate failed).
+    """
+    from lib.config import load_settings, resolve
+    from lib.layout import Layout
+    from lib.plan import plan_run, print_plan
+    from lib.run import Options
+    from lib.terminal import consoles
+
+    if reason and not accept:
+        raise UsageError("--reason: goes with --accept RULE.")
+    check_acceptable(accept or [])
+    settings = load_settings(
+        from_here(config),
+        source__path=from_here(source) if source else None,
+        warehouse=warehouse_from_here(warehouse),
+        window__lookback_hours=lookback_hours,
+    )
+    layout = Layout.at(resolve(from_here(data_dir)), settings.warehouse)
+    options = Options(full_refresh=full_refresh, accept=tuple(accept or ()), reason=reason)
+    planned = plan_run(layout, settings, as_of=as_of, options=options)
+    print_plan(consoles()[0], planned)
+    raise typer.Exit(planned.exit_code)
 
 
 @app.command(short_help="make a run's page, report.html")

@@ -1,0 +1,125 @@
+"""A rehearsal: the pipeline's stages in this process, on a copy of the tables, in a folder that is removed at the end.
+
+Nothing outside that folder is written or locked. The warehouse is copied whole while others may write; snapshots are
+read where they lie, by links; what is new (snapshots, ledger lines, staging, run records) goes into the folder.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from lib import extract, load, stage, validate
+from lib.deliveries import ledger_file, read_ledger
+from lib.errors import TemporaryFailure
+from lib.layout import Layout
+from lib.manifest import FILE_NAME
+from lib.run import Run
+from lib.warehouse import BUSY_SECONDS, plain_errors
+
+JOURNAL = "-journal"
+
+
+@contextmanager
+def scratch_layout(layout: Layout) -> Iterator[Layout]:
+    """A layout of its own folder (0700, in the system's folder for temporary files) with `layout`'s raw and records.
+
+    It has no warehouse yet: `copy_warehouse` gives it one. The folder is removed when the block ends.
+    """
+    os.umask(0o077)
+    with tempfile.TemporaryDirectory(prefix="patient-visits-", ignore_cleanup_errors=True) as folder:
+        scratch = Layout.at(Path(folder).resolve(), None)
+        scratch.create()
+        _link_raw(layout, scratch)
+        _link_records(layout, scratch)
+        yield scratch
+
+
+def copy_warehouse(layout: Layout, scratch: Layout) -> None:
+    """Copy the warehouse as of one instant; nothing when there is none. Raises StoredDataChanged, TemporaryFailure."""
+    source, target = layout.warehouse, scratch.warehouse
+    if not source.exists() or source.stat().st_size == 0:
+        if source.exists():
+            target.touch()
+        return
+    with plain_errors(source):
+        if _left_by_a_dead_writer(source):
+            _copy_with_journal(source, target)
+            return
+        uri = f"{source.resolve().as_uri()}?mode=ro"
+        with (
+            closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS)) as there,
+            closing(sqlite3.connect(target)) as here,
+        ):
+            there.backup(here)
+
+
+def rehearse(run: Run) -> None:
+    """Everything that notebooks 01 to 04 do with a run that has begun. Raises what they raise."""
+    offers = extract.look_at_source(run)
+    extract.take_deliveries(run, offers)
+    extract.choose_run_batch(run, offers)
+    stage.read_batch(run)
+    stage.stage_visits(run)
+    result = validate.judge_batch(run)
+    validate.require_gate(run, result)
+    load.load_visits(run)
+
+
+def _left_by_a_dead_writer(warehouse: Path) -> bool:
+    """Whether the next writer will have to roll back first, which a reader of the original may not."""
+    with closing(sqlite3.connect(f"{warehouse.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)) as there:
+        try:
+            there.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        except sqlite3.OperationalError as error:
+            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_ROLLBACK:
+                return True
+            raise
+    return False
+
+
+def _copy_with_journal(source: Path, target: Path) -> None:
+    """The file and its journal as they lie; SQLite rolls the copy back when it is opened."""
+    before = _fingerprints(source)
+    shutil.copyfile(source, target)
+    shutil.copyfile(_journal(source), _journal(target))
+    if _fingerprints(source) != before:
+        raise TemporaryFailure(f"{source.name}: was written to while it was copied; run again.")
+
+
+def _journal(warehouse: Path) -> Path:
+    return warehouse.with_name(warehouse.name + JOURNAL)
+
+
+def _fingerprints(warehouse: Path) -> list[tuple[int, int]]:
+    return [(each.stat().st_size, each.stat().st_mtime_ns) for each in (warehouse, _journal(warehouse))]
+
+
+def _link_raw(layout: Layout, scratch: Layout) -> None:
+    """Each source's ledger as a copy, to which a rehearsal may append; its snapshots as links."""
+    folders = [each for each in layout.raw.iterdir() if each.is_dir()] if layout.raw.is_dir() else []
+    for folder in folders:
+        ledger = ledger_file(layout, folder.name)
+        if not ledger.exists():
+            continue
+        (scratch.raw / folder.name).mkdir(mode=0o700)
+        shutil.copyfile(ledger, ledger_file(scratch, folder.name))
+        for name in {each.snapshot for each in read_ledger(scratch, folder.name)}:
+            if (folder / name).exists():
+                (scratch.raw / folder.name / name).symlink_to((folder / name).resolve())
+
+
+def _link_records(layout: Layout, scratch: Layout) -> None:
+    """The journal of decisions as a copy; every run's folder with a link to its manifest: a new run id goes on."""
+    if layout.decisions.exists():
+        shutil.copyfile(layout.decisions, scratch.decisions)
+    for run_id in layout.run_ids():
+        scratch.record(run_id).mkdir(mode=0o700)
+        manifest = layout.record(run_id) / FILE_NAME
+        if manifest.exists():
+            (scratch.record(run_id) / FILE_NAME).symlink_to(manifest.resolve())
