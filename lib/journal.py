@@ -1,9 +1,9 @@
-"""The journal's chain: lines that are appended, never changed, each bound to the one before it by that one's SHA-256.
+"""The journal's chain: lines that are appended, never changed, each bound to the one before by that one's SHA-256.
 
-A line is one JSON object. Its first key is the time; its last ones are `previous_sha256`, the SHA-256 of the line before
-it (null in the first), and `sha256`, its own without that key. An edit, a deletion, an insertion or another order breaks
-the chain where it happened; a tail that was cut off is missed by the head that every run's manifest keeps. Entries
-written before there was a chain stand at the beginning, held by the first chained one.
+A line is one JSON object. Its first key is the time; its last ones are `previous_sha256`, the SHA-256 of the line
+before (null in the first), and `sha256`, its own without that key. An edit, a deletion, an insertion or another order
+breaks the chain where it happened; a tail that was cut off is missed by the head that every run's manifest keeps. Entries written
+before there was a chain stand at the beginning, held by the first chained one.
 """
 
 from __future__ import annotations

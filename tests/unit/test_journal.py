@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import multiprocessing
 import os
@@ -175,7 +176,7 @@ def test_a_journal_that_another_holds_is_waited_for_and_then_given_up(
     monkeypatch.setattr(journal, "WAIT_SECONDS", 0.1)
     before = path.read_bytes()
     handle = os.open(path, os.O_RDONLY)
-    journal.fcntl.flock(handle, journal.fcntl.LOCK_EX)
+    fcntl.flock(handle, fcntl.LOCK_EX)
     with pytest.raises(TemporaryFailure, match="another program holds the journal"):
         append_entry(path, entry(5))
     os.close(handle)
