@@ -102,12 +102,17 @@ def _history_row(manifest: dict[str, Any]) -> list[str]:
     return [
         manifest["run_id"],
         manifest.get("source", ""),
-        manifest["outcome"] + (" (recovered)" if manifest.get("recovered") else ""),
+        manifest["outcome"] + _how(manifest),
         (manifest.get("batch") or {}).get("kind", ""),
         *(f"{counts[name]:,}" if name in counts else "" for name in COUNTED.values()),
         (manifest.get("gate") or {}).get("decision", ""),
         short_instant(watermark) if watermark else "",
     ]
+
+
+def _how(manifest: dict[str, Any]) -> str:
+    words = [word for word, told in (("resumed", "attempts"), ("recovered", "recovered")) if manifest.get(told)]
+    return f" ({', '.join(words)})" if words else ""
 
 
 def print_deliveries(layout: Layout, source: str) -> None:

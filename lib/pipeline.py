@@ -19,6 +19,7 @@ from lib.lock import hold_warehouse
 from lib.manifest import FILE_NAME, Manifest
 from lib.record import NOTEBOOKS, Outcome, close_record, open_to_readers, record_load, repair_records
 from lib.report import write_report
+from lib.resume import check_resumable, newest_run, note_finished, reopen, unfinished_notebooks
 from lib.run import Options, Run
 from lib.state import write_state_copy
 from lib.warehouse import copy_aside, writing
@@ -32,6 +33,7 @@ class Progress(Protocol):
     """Who is told how a run goes: lib/terminal.py on a terminal or plain lines, tests with their own."""
 
     def began(self, run: Run) -> None: ...
+    def resumed(self, run: Run) -> None: ...
     def repaired(self, run_ids: list[str]) -> None: ...
     def notebook(self, name: str) -> None: ...
     def cell(self, name: str, done: int, total: int) -> None: ...
@@ -67,17 +69,40 @@ def run_pipeline(
         _finish_report(layout, config_file, progress)
         run = Run.begin(settings, data_dir=data_dir, as_of=as_of, options=options)
         progress.began(run)
-        executions: list[Execution] = []
-        interrupt: KeyboardInterrupt | None = None
-        try:
-            for name in NOTEBOOKS:
-                executions.append(_execute(run, name, config_file, progress))
-                if executions[-1].failure:
-                    break
-        except KeyboardInterrupt as signalled:
-            interrupt = signalled
-        with _signals_ignored():
-            return _close(run, executions, interrupt)
+        return _run_notebooks(run, list(NOTEBOOKS), config_file, progress)
+
+
+def resume_pipeline(config_file: str, data_dir: Path, *, given: dict[str, Any], progress: Progress) -> Ended:
+    """The newest run once more, from the first notebook that did not end well to the closed record; see lib/resume.py.
+
+    `given` are settings given in place of the config's. Raises PipelineError, before anything is done, when the run
+    ended otherwise than by a failure, or what its finished notebooks depend on has changed.
+    """
+    begun = newest_run(resolve(data_dir))
+    layout = begun.layout
+    layout.create()
+    with hold_warehouse(layout.lock_file, f"run {begun.run_id} --resume"), _signals_as_interrupts():
+        _prepare(layout, begun.options, progress)
+        run = Run.existing(layout.data_dir, begun.run_id)
+        check_resumable(run, config_file, given)
+        reopen(run)
+        progress.resumed(run)
+        return _run_notebooks(run, unfinished_notebooks(run), config_file, progress)
+
+
+def _run_notebooks(run: Run, names: list[str], config_file: str, progress: Progress) -> Ended:
+    executions: list[Execution] = []
+    interrupt: KeyboardInterrupt | None = None
+    try:
+        for name in names:
+            executions.append(_execute(run, name, config_file, progress))
+            if executions[-1].failure:
+                break
+            note_finished(run, name)
+    except KeyboardInterrupt as signalled:
+        interrupt = signalled
+    with _signals_ignored():
+        return _close(run, executions, interrupt)
 
 
 def _prepare(layout: Layout, options: Options, progress: Progress) -> None:

@@ -135,6 +135,8 @@ def _first_screen(manifest: Manifest, record: Path) -> str:
         "gate": gate.get("summary", "not reached"),
         "rows": reconciliation_line(counts),
     }
+    if attempts := manifest.get("attempts"):
+        facts["resumed"] = "; ".join(_attempt(number, each) for number, each in enumerate(attempts, start=1))
     return "\n\n".join(
         [
             f"# {decision_of(manifest)}",
@@ -143,6 +145,13 @@ def _first_screen(manifest: Manifest, record: Path) -> str:
             "Contents: " + " · ".join(f"[{title}](#{anchor})" for title, anchor in STAGES),
         ]
     )
+
+
+def _attempt(number: int, attempt: dict[str, Any]) -> str:
+    """One attempt at a resumed run: whose it was, after which notebook it went on, how it ended."""
+    after = f", after {attempt['after']}" if attempt.get("after") else ""
+    why = f": {attempt['message']}" if attempt.get("message") else ""
+    return f"attempt {number} by {attempt['actor']} at {attempt['started']}{after}, {attempt['outcome']}{why}"
 
 
 def _gate_table(record: Path) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,13 +36,13 @@ FIRST_NOTEBOOK = "01_extract"
 
 @dataclass(frozen=True)
 class Options:
-    """What an operator may ask of a run beyond the notebooks' parameters."""
+    """What an operator may ask of a run beyond the notebooks' parameters. `given` are settings that were given in place
+    of the config's, dotted as load_settings takes them."""
 
-    source_path: str | None = None
-    warehouse: str | None = None
     full_refresh: bool = False
     accept: tuple[str, ...] = ()
     reason: str | None = None
+    given: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,7 @@ class Run:
                     "full_refresh": options.full_refresh,
                     "accept": list(options.accept),
                     "reason": options.reason,
+                    "given": options.given,
                 },
                 "window": {
                     "watermark": window.watermark and instant_text(window.watermark),
@@ -210,7 +211,7 @@ class Run:
     def options(self) -> Options:
         """What the operator asked for."""
         asked = self.manifest["options"]
-        return Options(None, None, asked["full_refresh"], tuple(asked["accept"]), asked["reason"])
+        return Options(asked["full_refresh"], tuple(asked["accept"]), asked["reason"], asked.get("given", {}))
 
     @property
     def record(self) -> Path:

@@ -39,6 +39,9 @@ class PlainProgress:
     def began(self, run: Run) -> None:
         self._say(f"run {run.run_id} of {run.source}, as of {short_instant(run.as_of)}, window {window_text(run)}")
 
+    def resumed(self, run: Run) -> None:
+        self._say(f"{resumed_text(run.manifest.content)}, as of {short_instant(run.as_of)}, window {window_text(run)}")
+
     def repaired(self, run_ids: list[str]) -> None:
         self._say(f"repaired the record of {', '.join(run_ids)}, which ended without closing it")
 
@@ -153,6 +156,12 @@ def window_text(run: Run) -> str:
     """The window in words."""
     cutoff = run.window.cutoff
     return f"from {short_instant(cutoff)}" if cutoff else "all rows (no watermark yet)"
+
+
+def resumed_text(manifest: dict[str, Any]) -> str:
+    """Of a resumed run: which attempt it is and after what it goes on."""
+    attempts = manifest["attempts"]
+    return f"run {manifest['run_id']} resumed after {attempts[-1]['after']}, attempt {len(attempts)}"
 
 
 def _instant(text: Any) -> str:

@@ -36,38 +36,59 @@ def run(
     reason: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Why a rule is accepted; kept in the record.")
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on after the last good notebook of the newest run, which failed.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing unless something fails.")] = False,
 ) -> None:
     """Take what the source delivers, stage it, put it before the gate, load it, report. This is the default command."""
     from lib.config import load_settings
-    from lib.pipeline import run_pipeline
+    from lib.pipeline import resume_pipeline, run_pipeline
     from lib.run import Options
     from lib.terminal import consoles, make_progress, show_summary
 
-    if accept and not reason:
-        raise UsageError("--accept: say why with --reason TEXT; it is kept in the record.")
-    if reason and not accept:
-        raise UsageError("--reason: goes with --accept RULE.")
-    if accept:
-        check_acceptable(accept)
-    config_file = from_here(config)
-    settings = load_settings(
-        config_file,
-        source__path=from_here(source) if source else None,
-        warehouse=warehouse_from_here(warehouse),
-        window__lookback_hours=lookback_hours,
-    )
+    place = from_here(config), Path(from_here(data_dir))
+    given = {
+        "source__path": from_here(source) if source else None,
+        "warehouse": warehouse_from_here(warehouse),
+        "window__lookback_hours": lookback_hours,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
     out, errors = consoles()
-    ended = run_pipeline(
-        settings,
-        config_file=config_file,
-        data_dir=Path(from_here(data_dir)),
-        as_of=as_of,
-        options=Options(full_refresh=full_refresh, accept=tuple(accept or ()), reason=reason),
-        progress=make_progress(out, quiet),
-    )
+    progress = make_progress(out, quiet)
+    if resume:
+        _refuse_with_resume(
+            {"--source": source, "--lookback-hours": lookback_hours, "--as-of": as_of,
+             "--full-refresh": full_refresh, "--accept": accept, "--reason": reason}
+        )  # fmt: skip
+        ended = resume_pipeline(*place, given=given, progress=progress)
+    else:
+        _check_acceptance(accept, reason)
+        ended = run_pipeline(
+            load_settings(place[0], **given),
+            config_file=place[0],
+            data_dir=place[1],
+            as_of=as_of,
+            options=Options(full_refresh, tuple(accept or ()), reason, given),
+            progress=progress,
+        )
     if not quiet:
         show_summary(out, ended)
     if ended.message:
         errors.print(ended.message, markup=False, soft_wrap=True)
     raise typer.Exit(ended.exit_code)
+
+
+def _check_acceptance(accept: list[str] | None, reason: str | None) -> None:
+    if accept and not reason:
+        raise UsageError("--accept: say why with --reason TEXT; it is kept in the record.")
+    if reason and not accept:
+        raise UsageError("--reason: goes with --accept RULE.")
+    check_acceptable(accept or [])
+
+
+def _refuse_with_resume(given: dict[str, object]) -> None:
+    """What was asked of the run when it began holds until its end."""
+    asked = [option for option, value in given.items() if value not in (None, False, [])]
+    if asked:
+        raise UsageError(f"--resume: goes on with the run as it was begun; leave out {', '.join(asked)}.")
