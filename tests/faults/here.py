@@ -17,6 +17,7 @@ import nbformat
 from lib import execute, extract, load, pipeline, report, stage, validate  # noqa: F401 (imported once, before the forks)
 from lib.cli.main import main
 from lib.cli.run import run as run_command  # noqa: F401
+from lib.config import load_settings
 from lib.errors import PipelineError, as_ours
 from lib.execute import Execution, Failure
 from lib.files import TEMPORARY_PREFIX
@@ -46,6 +47,11 @@ def be_command(words: list[str], told: Path) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(int(code or 0))
+
+
+def begin(config: Path, data_dir: Path, as_of: str) -> Run:
+    """A run as the command begins it, with no process that holds the lock."""
+    return Run.begin(load_settings(str(config)), data_dir=data_dir, as_of=as_of)
 
 
 def stand_in() -> None:

@@ -59,12 +59,14 @@ def forked(body: Callable[[], Any]) -> int | None:
     return None
 
 
-def run_here(world: World, number: int, first: Callable[[], Any] = lambda: None) -> int | None:
+def run_here(
+    world: World, number: int, first: Callable[[], Any] = lambda: None, more: tuple[str, ...] = ()
+) -> int | None:
     """How a run by the clock of delivery `number` ends, in a fork; `first` is done there before it."""
 
     def body() -> None:
         first()
-        here.be_command(world.words(number), told(world))
+        here.be_command([*world.words(number), *more], told(world))
 
     return forked(body)
 

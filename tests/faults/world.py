@@ -38,11 +38,12 @@ class World:
         self.warehouse = self.data_dir / "warehouse.db"
         self.config = folder / "config.yaml"
 
-    def begin(self) -> None:
-        """An empty clinic."""
+    def begin(self, offered: Path | None = None) -> None:
+        """An empty clinic, whose source is its own inbox or the file of another."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.input.parent.mkdir(parents=True)
-        self.config.write_text(yaml.safe_dump({"source": {"path": str(self.input)}, "engine": {"threads": 1}}))
+        settings = {"source": {"path": str(offered or self.input)}, "engine": {"threads": 1}}
+        self.config.write_text(yaml.safe_dump(settings))
 
     def become(self, prepared: Path) -> None:
         """The clinic that `keep` put aside."""

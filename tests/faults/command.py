@@ -1,0 +1,104 @@
+"""The real command on a world, with its kernels: started, watched, killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from tests.faults.trial import HANGS_AFTER, told
+from tests.faults.world import World
+
+ROOT = Path(__file__).resolve().parents[2]
+DYING_SECONDS = 5.0
+"""How long a kernel may outlive its killed parent: the system kills it at once, but a busy machine takes its time."""
+
+
+class Command:
+    """One run of the real command in a session of its own; its words go into the world's `told` file."""
+
+    def __init__(
+        self, world: World, number: int, *more: str, start: list[str] | None = None, **environment: str
+    ) -> None:
+        self.world = world
+        self.began, self.seconds = time.monotonic(), 0.0
+        words = [*(start or []), sys.executable, str(ROOT / "run_pipeline.py"), *world.words(number), *more]
+        with told(world).open("wb") as stream:
+            self.process = subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True,
+                env={**os.environ, **environment}, cwd=world.folder.parent,
+            )  # fmt: skip
+
+    def wait(self) -> int | None:
+        """The exit code, minus the signal that killed it; None when it hung, and was killed."""
+        try:
+            return self.process.wait(HANGS_AFTER)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            self.process.wait()
+            return None
+        finally:
+            self.seconds = time.monotonic() - self.began
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+
+    def sleep(self, seconds: float) -> bool:
+        """Wait until this long after the start; False when the run ended before."""
+        return self.until(lambda: time.monotonic() - self.began >= seconds)
+
+    def until(self, condition: Callable[[], object]) -> bool:
+        """Wait for something while the run lives; False when it ended before."""
+        while not condition():
+            if self.process.poll() is not None:
+                return False
+            time.sleep(0.01)
+        return True
+
+    def kill_kernel(self) -> None:
+        """Kill the kernel that runs, or the next one; nothing when the run ends before."""
+        found: list[int] = []
+        if self.until(lambda: found.extend(filter(None, [self.kernel()])) or found):
+            with suppress(ProcessLookupError):  # it has just ended by itself
+                os.kill(found[0], signal.SIGKILL)
+
+    def kernel(self) -> int | None:
+        """The process id of the kernel that runs now."""
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                if parent == self.process.pid and b"kernel_start.py" in (folder / "cmdline").read_bytes():
+                    return int(folder.name)
+            except (OSError, ValueError, IndexError):
+                continue
+        return None
+
+
+def processes_of(world: World) -> list[int]:
+    """Every process that works in this world: the command by its words, a kernel by the log in its environment."""
+    mark = os.fsencode(world.data_dir) + b"/logs"
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words, environment = (folder / "cmdline").read_bytes(), (folder / "environ").read_bytes()
+        except OSError:
+            continue
+        if int(folder.name) != os.getpid() and (mark in environment or (os.fsencode(world.data_dir) + b"\0") in words):
+            found.append(int(folder.name))
+    return found
+
+
+def still_alive(world: World) -> list[int]:
+    """Processes of this world that do not end by themselves; they are killed."""
+    end = time.monotonic() + DYING_SECONDS
+    while (left := processes_of(world)) and time.monotonic() < end:
+        time.sleep(0.05)
+    for each in left:
+        os.kill(each, signal.SIGKILL)
+    return left
