@@ -53,12 +53,13 @@ _WEEKDAYS = {"weekday": TEXT, "visits": INTEGER, "days": INTEGER, "mean_visits":
 _BINS = {"cost_from": NUMBER, "cost_to": NUMBER, "visits": INTEGER}
 _SUMMARY = dict.fromkeys(("visits_with_cost", "lower_quartile", "median", "upper_quartile"), INTEGER)
 _LATENESS = {"hours_from": NUMBER, "hours_to": NUMBER, "loaded": INTEGER, "missed": INTEGER}
-_CAUSES = ("inserted", "corrected", "moved_in", "moved_out", "removed")
+_CAUSES = ("inserted", "corrected", "moved_in", "moved_out", "removed", "deleted", "restored")
 _CHANGES = {"period": TEXT, "grain": TEXT} | dict.fromkeys(
     (
         *("days_changed", "days_new", "days_gone", "visits_before", "visits_after", "visits_difference"),
         *("cost_before", "cost_after", "cost_difference"),
         *_CAUSES,
+        "late",
     ),
     INTEGER,
 )
@@ -210,7 +211,7 @@ def restated_days(connection: sqlite3.Connection, run_id: str, minimum: int = MI
 
 
 def lateness(bins: pd.DataFrame, lookback_hours: float) -> pd.DataFrame:
-    """Grain: one row per bin [hours_from, hours_to); rows `loaded` and `missed`, up to the last bin with a row and at
+    """Grain: one row per bin (hours_from, hours_to]; rows `loaded` and `missed`, up to the last bin with a row and at
     least beyond the lookback. These are the pipeline's own row counts, and name no patient: none is merged.
     """
     told = (bins["loaded"] + bins["missed"] > 0) | (bins["hours_from"] <= lookback_hours)

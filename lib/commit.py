@@ -27,14 +27,16 @@ STEPS = (
     "03_metrics_before",
     "04_clear_facts",
     "05_merge_facts",
-    "06_clear_metrics",
-    "07_rebuild_metrics",
-    "08_record_metric_changes",
-    "09_quarantine",
-    "10_quarantine_rows",
-    "11_close_quarantine",
-    "12_save_state",
-    "13_record_run",
+    "06_mark_deletions",
+    "07_clear_metrics",
+    "08_rebuild_metrics",
+    "09_record_metric_changes",
+    "10_lateness",
+    "11_quarantine",
+    "12_quarantine_rows",
+    "13_close_quarantine",
+    "14_save_state",
+    "15_record_run",
 )
 
 
@@ -48,11 +50,14 @@ class Load:
     deliveries: tuple[Standing, ...]
     visits: Path
     rejected: Path
+    deletions: Path
+    lateness: Path
     counts: dict[str, int]
     rows_read: dict[int, int]
     headers: dict[int, list[str]]
     as_of: datetime
     watermark_before: datetime | None
+    committed_watermark: datetime | None
     watermark_after: datetime | None
     version: int
     actor: str
@@ -99,12 +104,14 @@ def _commit(connection: sqlite3.Connection, load: Load) -> LoadResult:
     values = {
         "source": load.settings.source.name,
         "refresh": int(refresh),
+        "rules": load.settings.rules_digest,
         "run_id": load.run_id,
         "batch": load.batch_kind,
         "as_of": instant_text(load.as_of),
         "committed": instant_text(now()),
         "actor": load.actor,
         "watermark_before": load.watermark_before and instant_text(load.watermark_before),
+        "committed_watermark": load.committed_watermark and instant_text(load.committed_watermark),
         "watermark": load.watermark_after and instant_text(load.watermark_after),
         "version": load.version + 1,
         "staged": load.counts["staged"],
@@ -119,7 +126,9 @@ def _commit(connection: sqlite3.Connection, load: Load) -> LoadResult:
                     f"the merge wrote {done.rowcount} rows where staging settled {expected}; nothing was loaded."
                 )
     for each in load.deliveries:
-        if each.status != "loaded":
+        if each.status == "loaded" and refresh:
+            mark(connection, each.delivery, "loaded", rules=load.settings.rules_digest)
+        elif each.status != "loaded":
             mark(
                 connection,
                 each.delivery,
@@ -129,6 +138,7 @@ def _commit(connection: sqlite3.Connection, load: Load) -> LoadResult:
                 rows_read=load.rows_read[each.delivery.sequence],
                 comparable=int(not refresh and (load.watermark_before is not None or is_full)),
                 failed_rules={},
+                rules=load.settings.rules_digest,
             )
     touched, restated = connection.execute(
         "SELECT count(*), count(visit_count_before) FROM metric_changes WHERE run_id = ?", [load.run_id]
@@ -137,7 +147,7 @@ def _commit(connection: sqlite3.Connection, load: Load) -> LoadResult:
 
 
 def _write_scratch(load: Load, scratch: Path) -> None:
-    """The staged and the refused rows in the warehouse's own types: cents, day text, stamp text."""
+    """Staged and refused rows, deletions and lateness in the warehouse's own types: cents, day text, stamp text."""
     carried = "".join(f", {identifier(name)}" for name in load.settings.carry)
     visits = (
         "SELECT visit_id, patient_id, provider_id, diagnosis_code, strftime(visit_date, '%Y-%m-%d') AS visit_date,"
@@ -153,7 +163,13 @@ def _write_scratch(load: Load, scratch: Path) -> None:
         " visit_cost, last_updated, malformed, delivery_seq, source_line"
         f" FROM read_parquet({literal(str(load.rejected))})"
     )
+    deletions = (
+        "SELECT visit_id, deleted_seq, strftime(deleted_at, '%Y-%m-%dT%H:%M:%S.%f+00:00') AS deleted_at"
+        f" FROM read_parquet({literal(str(load.deletions))})"
+    )
+    lateness = f"SELECT hours, loaded, missed FROM read_parquet({literal(str(load.lateness))})"
+    tables = {"staged": visits, "rejected": rejected, "deletions": deletions, "lateness": lateness}
     scratch.unlink(missing_ok=True)
     with open_engine(load.settings.engine, scratch.parent) as engine:
-        for table, query in (("staged", visits), ("rejected", rejected)):
+        for table, query in tables.items():
             bulk_load(scratch, table, engine.sql(query).to_arrow_reader(100_000))

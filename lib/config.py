@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import hashlib
+import json
 import re
 from datetime import date
 from decimal import Decimal
@@ -36,6 +38,7 @@ TEXT_COLUMNS = ("visit_id", "patient_id", "provider_id", "diagnosis_code")
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _RESERVED = {
     *CANONICAL, "source", "row_hash", "delivery_seq", "source_line", "malformed", "reasons", "raw_text", "deleted_at",
+    "deleted_seq",
     # names that the statements of lib/sql give to columns of their own
     "action", "clock", "is_accepted", "is_change", "is_context", "is_current", "is_held", "is_inside", "is_malformed",
     "is_same_stamp", "is_written", "last_line", "last_seq", "latest_line", "latest_seq", "latest_stamp",
@@ -114,6 +117,7 @@ class Source(_Frozen):
     name: Identifier = "clinic"
     path: Name = "data/input/patient_visits.csv"
     deliveries: Literal["incremental", "full"] = "incremental"
+    deletes: Literal["report", "mark"] = "report"
     delimiter: Character = ","
     quote: Character = '"'
     encoding: Annotated[str, AfterValidator(_codec)] = "utf-8"
@@ -123,6 +127,12 @@ class Source(_Frozen):
     def _delimiter_is_not_quote(self) -> Source:
         if self.delimiter == self.quote:
             raise ValueError("delimiter and quote must differ")
+        return self
+
+    @model_validator(mode="after")
+    def _deletes_need_full_deliveries(self) -> Source:
+        if self.deletes == "mark" and self.deliveries != "full":
+            raise ValueError("deletes: mark needs deliveries: full; an increment cannot tell what is gone")
         return self
 
 
@@ -173,6 +183,7 @@ class Gate(_Frozen):
     max_missing_share: Share = 0.05
     max_invalid_visit_date_share: Share = 0.05
     max_refused_share: Share = 0.05
+    max_restated_days: int | None = Field(default=None, ge=0)
     max_null_cost_share: Share = 0.10
     max_row_count_drop: Share = 0.50
     max_hours_since_newest: float = Field(default=72, gt=0)
@@ -227,6 +238,23 @@ class Settings(_Frozen):
         """Our name → the source's name, for every column that is read: canonical, then carried."""
         canonical = {ours: getattr(self.columns, ours) for ours in CANONICAL}
         return {ours: theirs for ours, theirs in {**canonical, **self.carry}.items() if theirs is not None}
+
+    @property
+    def marks_deletes(self) -> bool:
+        """Whether a visit that a full delivery no longer holds is marked deleted."""
+        return self.source.deletes == "mark"
+
+    @property
+    def rules_digest(self) -> str:
+        """SHA-256 of every setting that decides how a row is read, judged and kept: what may not mix in one table."""
+        deciding = self.model_dump(
+            mode="json",
+            include={
+                "source": {"deliveries", "deletes", "delimiter", "quote", "encoding", "timezone"},
+                **dict.fromkeys(("columns", "carry", "formats", "null_markers", "rules"), True),
+            },
+        )
+        return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 
 def resolve(path: str | Path) -> Path:

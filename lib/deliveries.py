@@ -51,6 +51,7 @@ class Standing:
     comparable: bool = False
     failed_rules: dict[str, float] = field(default_factory=dict)
     reason: str | None = None
+    rules: str | None = None
 
 
 @dataclass(frozen=True)
@@ -209,4 +210,5 @@ def _standing(row: sqlite3.Row) -> Standing:
         comparable=bool(row["comparable"]),
         failed_rules=json.loads(row["failed_rules"]) if row["failed_rules"] else {},
         reason=row["reason"],
+        rules=row["rules"],
     )

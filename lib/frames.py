@@ -21,6 +21,7 @@ from lib.clock import parse_instant
 from lib.config import CANONICAL
 from lib.disclosure import IDENTIFIERS, mask_frame, merge_small_periods, shown_cost
 from lib.errors import UsageError
+from lib.lateness import bins_frame
 from lib.run import Run
 from lib.sql import statement
 from lib.warehouse import fact_columns, reading
@@ -36,6 +37,8 @@ _FACT_TYPES = {
     "visit_date": pa.date32(),
     "visit_cost": pa.decimal128(18, 2),
     "last_updated": pa.timestamp("us", tz="UTC"),
+    "deleted_at": pa.timestamp("us", tz="UTC"),
+    "deleted_seq": pa.int64(),
     "delivery_seq": pa.int64(),
     "source_line": pa.int64(),
 }
@@ -100,8 +103,8 @@ def staged_schema(run: Run, name: str) -> pd.DataFrame:
 
 
 def lateness_bins(run: Run) -> pd.DataFrame:
-    """How far behind the watermark new versions came. Grain: one row per bin of hours, small ones not yet merged."""
-    return _parquet(run, "lateness.parquet")
+    """How far behind the watermark new versions came. Grain: one row per bin of hours."""
+    return bins_frame(_parquet(run, "lateness.parquet"))
 
 
 def example_query() -> str:

@@ -21,7 +21,7 @@ from lib.suites import Comparison, Outcome, Severity
 
 Decision = Literal["PASSED", "PASSED WITH WARNINGS", "PASSED BY OVERRIDE", "FAILED"]
 
-ACCEPTABLE = ("missing_required_share", "invalid_visit_date_share", "refused_share", "zero_row_load")
+ACCEPTABLE = ("missing_required_share", "invalid_visit_date_share", "refused_share", "zero_row_load", "restated_days")
 """The rules a person may let a held batch pass once: they judge what was delivered."""
 NEVER_ACCEPTED = (
     "unique_business_key", "row_conservation", "staged_row_count", "required_columns", "staged_key_unique",
@@ -191,7 +191,8 @@ def _check_acceptable(rule: str) -> None:
 
 def _judge_profile(judged: pd.DataFrame, gate: config.Gate) -> list[RuleResult]:
     suite = "batch_profile"
-    parameters = {name: getattr(gate, name) for name in suites.suite_parameters(suite)}
+    # A limit that the config does not set is not judged: the column is null then.
+    parameters = {name: getattr(gate, name) or 0 for name in suites.suite_parameters(suite)}
     results = []
     for outcome in suites.run_suite(suite, judged, parameters, scopes=True):
         if outcome.column is None or outcome.passed == bool(outcome.failing_scopes):

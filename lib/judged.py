@@ -19,7 +19,7 @@ BATCH = "batch"
 PROFILE_COUNTS = (
     "rows_read", "outside_held", "outside_missed", "outside_invalid", "refused", "newly_refused", "newly_missing",
     "newly_invalid_visit_date", "superseded", "staged", "inserted", "updated", "unchanged", "null_cost",
-    "duplicate_keys", "same_stamp_changes", "unexpected_columns", "absent_columns", "held_deliveries",
+    "duplicate_keys", "same_stamp_changes", "unexpected_columns", "absent_columns", "held_deliveries", "changed_rules",
 )  # fmt: skip
 _ARROW_TYPES = {
     **dict.fromkeys(("source", *config.TEXT_COLUMNS, "row_hash"), pa.string()),
@@ -36,7 +36,7 @@ def judged_profile(profile: pd.DataFrame, gate: config.Gate, *, has_costs: bool 
     bad row of three is no trend. `accepted_rows` is judged for new batches only. PipelineError for a profile that lacks
     columns or counts, or has not exactly one batch row.
     """
-    needed = (*PROFILE_COUNTS, "scope", "is_batch", "new_batch", "absent_visits")
+    needed = (*PROFILE_COUNTS, "scope", "is_batch", "new_batch", "absent_visits", "restated_days")
     missing = [name for name in needed if name not in profile]
     if missing:
         raise PipelineError(f"batch_profile: columns are missing ({', '.join(missing)}); stage the batch again.")
@@ -56,6 +56,8 @@ def judged_profile(profile: pd.DataFrame, gate: config.Gate, *, has_costs: bool 
     landed = outside + rows["refused"] + accepted
     merged = rows["inserted"] + rows["updated"] + rows["unchanged"]
 
+    nothing = pd.Series(float("nan"), index=table.index)
+
     def share(failing: pd.Series[float], of: pd.Series[float]) -> pd.Series[float]:
         return (failing / of).where((failing >= max(gate.min_failing_rows, 1)) & (of > 0), 0.0)
 
@@ -68,6 +70,10 @@ def judged_profile(profile: pd.DataFrame, gate: config.Gate, *, has_costs: bool 
             "accepted_rows": accepted.where(table["new_batch"].astype(bool)),
             "duplicate_keys": rows["duplicate_keys"],
             "conservation_difference": (rows["rows_read"] - landed).abs() + (rows["staged"] - merged).abs(),
+            # Null where the config sets no limit, and for a full refresh.
+            "restated_days": (table["restated_days"] if gate.max_restated_days is not None else nothing).astype(
+                "float64"
+            ),
             # A source that has no cost column would warn for ever.
             "null_cost_share": share(rows["null_cost"], rows["staged"]) if has_costs else float("nan"),
             "row_count_drop": (1 - rows["rows_read"] / expected_rows).where(expected_rows > rows["rows_read"], 0.0),
@@ -75,6 +81,7 @@ def judged_profile(profile: pd.DataFrame, gate: config.Gate, *, has_costs: bool 
             "drifted_columns": rows["unexpected_columns"] + rows["absent_columns"],
             "missed_rows": rows["outside_missed"],
             "held_deliveries": rows["held_deliveries"].where(of_batch),
+            "changed_rules": rows["changed_rules"].where(of_batch),
             # Null too where the source's deliveries are increments, or an id could not be read.
             "absent_visits": table["absent_visits"].astype("float64").where(of_batch),
             "same_stamp_changes": rows["same_stamp_changes"],

@@ -14,6 +14,7 @@ from lib.deliveries import Standing, standings
 from lib.errors import StoredDataChanged, UsageError
 from lib.extract import run_batch
 from lib.files import TEMPORARY_PREFIX
+from lib.lateness import covering_lookback
 from lib.lock import HELD_BY_PARENT, hold_warehouse
 from lib.provenance import actor
 from lib.run import Run
@@ -88,22 +89,27 @@ def _commit(run: Run) -> LoadResult:
             deliveries=_members(run, standings(connection, run.source)),
             visits=run.staging / "visits.parquet",
             rejected=run.staging / "rejected.parquet",
+            deletions=run.staging / "deletions.parquet",
+            lateness=run.staging / "lateness.parquet",
             counts=run.counts,
             rows_read={int(sequence): rows for sequence, rows in run.manifest["rows_read"].items()},
             headers={int(sequence): each["header"] for sequence, each in run.manifest["readings"].items()},
             as_of=run.as_of,
             watermark_before=before,
+            committed_watermark=stored_instant(committed),
             watermark_after=after,
             version=run.manifest["version"],
             actor=actor(),
         )
         result = commit_load(connection, load, run.staging / f"{TEMPORARY_PREFIX}scratch.db")
+        covering = covering_lookback(connection, run.source)
     run.manifest.record(
         load={
             "version": result.version,
             "days_touched": result.days_touched,
             "days_restated": result.days_restated,
             "watermark_after": after and instant_text(after),
+            "covering_lookback_hours": covering,
         },
         marks=[{"sequence": each.sequence, "status": "loaded"} for each in run_batch(run).deliveries],
     )

@@ -1,4 +1,4 @@
-"""What staging asks of the warehouse: the current versions of some visits, and which refused texts are known."""
+"""What staging asks of the warehouse: visits and their current versions, published days, known refused texts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ CURRENT_SCHEMA = [
     ("delivery_seq", pa.int64()),
     ("source_line", pa.int64()),
     ("row_hash", pa.string()),
+    ("visit_date", pa.string()),
+    ("deleted_seq", pa.int64()),
 ]
+VISIT_SCHEMA = pa.schema([("visit_id", pa.string()), ("visit_date", pa.string()), ("deleted_seq", pa.int64())])
 FETCH_ROWS = 50_000
 
 
@@ -47,27 +50,43 @@ def find_current_versions(
             for name in settings.carry
         )
         rows = connection.execute(statement("sqlite/current_versions", carried=carried), [source])
-        batches = []
-        while chunk := rows.fetchmany(FETCH_ROWS):
-            columns = zip(*(tuple(row) for row in chunk), strict=True)
-            arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-            batches.append(pa.record_batch(arrays, schema=schema))
-        return pa.Table.from_batches(batches, schema)
+        return _fetch_table(rows, schema)
     finally:
         connection.execute("DETACH scratch")
         scratch.unlink()
 
 
 def count_visits(connection: sqlite3.Connection, source: str) -> int:
-    """How many visits of the source the table holds."""
-    counted: int = connection.execute("SELECT count(*) FROM fact_visits WHERE source = ?", [source]).fetchone()[0]
+    """How many visits of the source the table holds, deleted ones apart."""
+    query = "SELECT count(*) FROM fact_visits WHERE source = ? AND deleted_at IS NULL"
+    counted: int = connection.execute(query, [source]).fetchone()[0]
     return counted
+
+
+def find_visits(connection: sqlite3.Connection, source: str) -> pa.Table:
+    """Every visit of the source in the table: its day, and the delivery it was deleted by, null where it stands."""
+    rows = connection.execute("SELECT visit_id, visit_date, deleted_seq FROM fact_visits WHERE source = ?", [source])
+    return _fetch_table(rows, VISIT_SCHEMA)
+
+
+def find_published_days(connection: sqlite3.Connection) -> list[str]:
+    """The days of daily_visit_metrics."""
+    return [row[0] for row in connection.execute("SELECT visit_date FROM daily_visit_metrics")]
 
 
 def find_known_identities(connection: sqlite3.Connection, identities: Iterable[str]) -> set[str]:
     """Those of `identities` that the quarantine holds."""
     find = "SELECT 1 FROM quarantine WHERE identity = ?"
     return {each for each in identities if connection.execute(find, [each]).fetchone()}
+
+
+def _fetch_table(rows: sqlite3.Cursor, schema: pa.Schema) -> pa.Table:
+    batches = []
+    while chunk := rows.fetchmany(FETCH_ROWS):
+        columns = zip(*(tuple(row) for row in chunk), strict=True)
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+        batches.append(pa.record_batch(arrays, schema=schema))
+    return pa.Table.from_batches(batches, schema)
 
 
 def bulk_load(scratch: Path, table: str, rows: pa.RecordBatchReader | pa.Table) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import statistics
 from datetime import datetime
@@ -19,11 +18,17 @@ from lib.deliveries import Batch, Delivery, Standing, mark, standings
 from lib.errors import DeliveryRefused, UsageError
 from lib.extract import delivery_standings, run_batch
 from lib.files import TEMPORARY_PREFIX, sha256_of_file
-from lib.lookups import count_visits, find_current_versions, find_known_identities
+from lib.lookups import (
+    count_visits,
+    find_current_versions,
+    find_known_identities,
+    find_published_days,
+    find_visits,
+)
 from lib.raw import check_snapshot
 from lib.reader import Reading, read_delivery
 from lib.run import Run
-from lib.staging import Staged, stage_batch
+from lib.staging import Held, Staged, stage_batch
 from lib.state import read_state
 from lib.warehouse import writing
 
@@ -93,13 +98,17 @@ def stage_visits(run: Run) -> pd.DataFrame:
             texts,
             run.settings,
             run.window,
-            current_versions=lambda keys: find_current_versions(
-                connection, run.settings, keys, run.staging / f"{TEMPORARY_PREFIX}wanted.db"
+            Held(
+                current_versions=lambda keys: find_current_versions(
+                    connection, run.settings, keys, run.staging / f"{TEMPORARY_PREFIX}wanted.db"
+                ),
+                known_identities=lambda identities: find_known_identities(connection, identities),
+                visits=lambda: find_visits(connection, run.source),
+                published_days=lambda: find_published_days(connection),
+                watermark=state.watermark,
+                visit_count=count_visits(connection, run.source),
             ),
-            known_identities=lambda identities: find_known_identities(connection, identities),
-            newest_known=state.watermark,
-            visits_held=count_visits(connection, run.source),
-            folder=run.staging,
+            run.staging,
         )
         all_standings = standings(connection, run.source)
     profile = _complete_profile(run, batch, staged, all_standings)
@@ -112,7 +121,10 @@ def stage_visits(run: Run) -> pd.DataFrame:
         rows_read={str(row["delivery_seq"]): row["rows_read"] for row in profile if not row["is_batch"]},
         newest_loaded=instant_text(newest) if newest else None,
         missed_needs_hours=total["missed_needs_hours"],
-        staged={path.name: sha256_of_file(path) for path in (staged.visits, staged.rejected, staged.profile)},
+        staged={
+            path.name: sha256_of_file(path)
+            for path in (staged.visits, staged.rejected, staged.deletions, staged.profile, staged.lateness)
+        },
     )
     shutil.rmtree(_text_file(run, 0).parent)  # the text is in the snapshots; nothing further reads it here
     return read_profile(run)
@@ -191,14 +203,6 @@ def inside(profile: pd.DataFrame) -> int:
     return int(window_frame(profile[profile["is_batch"].astype(bool)])["inside"].iloc[0])
 
 
-def missed_text(run: Run) -> str:
-    """How many rows came too late, and the lookback that would have caught them, in whole hours: no stamp is told."""
-    missed, needs = run.counts["outside_missed"], run.manifest.get("missed_needs_hours")
-    if not missed or needs is None:
-        return "No row was missed."
-    return f"{missed:,} missed: a lookback of {math.ceil(needs):,} h would have caught them, as --full-refresh will."
-
-
 def refused_frame(profile: pd.DataFrame) -> pd.DataFrame:
     """One row per scope: refused rows, those refused before with the same text, and the new ones."""
     return _told(profile)[["scope", "refused", "known_refused", "newly_refused"]]
@@ -214,6 +218,27 @@ def versions_frame(profile: pd.DataFrame) -> pd.DataFrame:
 def actions_frame(profile: pd.DataFrame) -> pd.DataFrame:
     """One row per scope: staged visits by what loading will do with them."""
     return _told(profile)[["scope", "staged", "inserted", "updated", "unchanged"]]
+
+
+def deletes_text(run: Run) -> str:
+    """What the batch says of visits that are gone: counted where deliveries are full, marked where the config asks."""
+    if run.settings.source.deliveries != "full":
+        return "Deliveries are increments: what one lacks is not gone."
+    counts = run.counts
+    if "absent_visits" not in counts and not run.settings.marks_deletes:
+        return "Not told of this batch: it is not new, or an id of it could not be read."
+    if not run.settings.marks_deletes:
+        return f"{counts['absent_visits']:,} visits of the table are not in the newest delivery; they are left there."
+    return f"{counts['visits_deleted']:,} visits are newly marked deleted, {counts['visits_restored']:,} came back."
+
+
+def restated_text(run: Run) -> str:
+    """How many published days loading the batch changes, known before it is loaded."""
+    days, limit = run.counts.get("restated_days"), run.settings.gate.max_restated_days
+    if days is None:
+        return "A full refresh: which days it changes is known once it is loaded."
+    allowed = "no limit is set" if limit is None else f"{limit:,} are allowed"
+    return f"{days:,} published days will change; {allowed}."
 
 
 def conserves_rows(profile: pd.DataFrame) -> bool:
@@ -273,6 +298,8 @@ def _complete_profile(run: Run, batch: Batch, staged: Staged, all_standings: lis
     usual = round(statistics.median(volumes[-COMPARABLE_DELIVERIES:])) if volumes and batch.is_new else None
     held = sum(each.status == "held" and each.delivery.sequence not in members for each in all_standings)
     unloaded = {each.delivery.sequence for each in all_standings if each.status != "loaded"}
+    staged_before = loaded if batch.kind == "refresh" else [each for each in all_standings if each.status == "loaded"]
+    of_other_rules = sum(each.rules not in (None, run.settings.rules_digest) for each in staged_before)
     for row in rows:
         is_batch = row["is_batch"]
         newest, oldest_missed = row.pop("newest_accepted"), row.pop("oldest_missed")
@@ -285,6 +312,10 @@ def _complete_profile(run: Run, batch: Batch, staged: Staged, all_standings: lis
             absent_columns=len(extra_before - extra_now) if extra_before is not None else 0,
             held_deliveries=held if is_batch else 0,
             absent_visits=staged.absent_visits if is_batch else None,
+            visits_deleted=staged.visits_deleted if is_batch else 0,
+            visits_restored=staged.visits_restored if is_batch else 0,
+            restated_days=staged.restated_days if is_batch else None,
+            changed_rules=of_other_rules if is_batch else 0,
             hours_since_newest=_hours(run.as_of, newest),
             missed_needs_hours=_hours(run.window.watermark, oldest_missed),
         )

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import duckdb
@@ -29,25 +30,41 @@ LAST_INSTANT = "TIMESTAMP '9999-12-31 23:59:59.999999'"
 """What a stamp can be once its zone is taken off: years of four digits, so that stored stamps sort as text."""
 
 
-LATENESS_BINS = [0, 1, 3, 6, 12, 24, 48, 72, 96, 120, 168, 336, 720]
-"""Hours; the last bin is open."""
-
 CurrentVersions = Callable[[pa.RecordBatchReader], pa.Table]
-"""Given visit_ids, the table's current versions: visit_id, stamp, delivery_seq, source_line, row_hash, carried."""
+"""Given visit_ids, the table's current versions: visit_id, stamp, delivery_seq, source_line, row_hash, visit_date,
+deleted_seq, carried."""
 
 KnownIdentities = Callable[[list[str]], set[str]]
 """Given identities of refused texts, those that the quarantine holds already."""
 
 
 @dataclass(frozen=True)
+class Held:
+    """What staging asks of the tables: questions that are answered when asked, and what is known at once: the
+    watermark, and how many visits of the source the table holds."""
+
+    current_versions: CurrentVersions
+    known_identities: KnownIdentities
+    visits: Callable[[], pa.Table]
+    published_days: Callable[[], list[str]]
+    watermark: datetime | None
+    visit_count: int
+
+
+@dataclass(frozen=True)
 class Staged:
-    """What staging wrote, by file, and how many rows went where (the rows of batch_profile.parquet)."""
+    """What staging wrote, by file (how many rows went where is in batch_profile.parquet), and what was counted over all
+    visits: those that a full delivery lacks, those newly deleted and come back, and the published days that change."""
 
     visits: Path
     rejected: Path
+    deletions: Path
     profile: Path
     lateness: Path
     absent_visits: int | None
+    visits_deleted: int
+    visits_restored: int
+    restated_days: int | None
 
 
 def stage_batch(
@@ -55,21 +72,14 @@ def stage_batch(
     texts: dict[int, Path],
     settings: Settings,
     window: Window,
-    *,
-    current_versions: CurrentVersions,
-    known_identities: KnownIdentities,
-    newest_known: datetime | None,
-    visits_held: int,
+    held: Held,
     folder: Path,
 ) -> Staged:
-    """Stage the batch whose text Parquet files are `texts` (by delivery sequence) into `folder`.
-
-    `visits_held` is how many visits of the source the table holds; full deliveries are held against it.
-    """
+    """Stage the batch whose text Parquet files are `texts` (by delivery sequence) into `folder`."""
     with open_engine(settings.engine, folder) as engine:
-        register_batch(engine, batch, texts, settings, newest_known)
+        register_batch(engine, batch, texts, settings, held.watermark)
         engine.execute(judge_statement(settings, window))
-        _fetch_current(engine, settings, current_versions)
+        _fetch_current(engine, settings, held.current_versions)
         carried = _carried(settings)
         pieces = {
             "carried": "".join(f",\n    {name}" for name in carried),
@@ -99,18 +109,25 @@ def stage_batch(
                 carried_same="".join(f" AND j.{name} IS NOT DISTINCT FROM c.{name}" for name in carried),
             )
         )
-        _collect_rejected(engine, settings, known_identities)
+        _collect_rejected(engine, settings, held.known_identities)
+        deleted, restored = _decide_deletions(engine, batch, settings, held)
         staged = Staged(
             visits=folder / "visits.parquet",
             rejected=folder / "rejected.parquet",
+            deletions=folder / "deletions.parquet",
             profile=folder / "batch_profile.parquet",
             lateness=folder / "lateness.parquet",
-            absent_visits=_absent_visits(engine, batch, settings, visits_held),
+            absent_visits=_absent_visits(engine, batch, settings, held.visit_count),
+            visits_deleted=deleted,
+            visits_restored=restored,
+            restated_days=_restated_days(engine, batch, held),
         )
         _write_parquet(engine, _visits_query(settings), staged.visits)
         _write_parquet(engine, "SELECT * FROM rejected ORDER BY delivery_seq, source_line", staged.rejected)
+        _write_parquet(engine, "SELECT * FROM deletions ORDER BY visit_id", staged.deletions)
         _write_parquet(engine, statement("duckdb/profile"), staged.profile)
-        _write_parquet(engine, _lateness_query(window), staged.lateness)
+        lateness = statement("duckdb/lateness", watermark=_timestamp(window.watermark))
+        _write_parquet(engine, lateness, staged.lateness)
         return staged
 
 
@@ -187,7 +204,10 @@ def _fetch_current(engine: duckdb.DuckDBPyConnection, settings: Settings, curren
     keys = engine.sql(f"SELECT DISTINCT visit_id FROM judged WHERE {asked}").to_arrow_reader(100_000)
     found = current_versions(keys)
     engine.register("found", found)
-    engine.execute("CREATE TABLE current_versions AS SELECT * REPLACE (CAST(stamp AS TIMESTAMP) AS stamp) FROM found")
+    engine.execute(
+        "CREATE TABLE current_versions AS SELECT * REPLACE"
+        " (CAST(stamp AS TIMESTAMP) AS stamp, CAST(visit_date AS DATE) AS visit_date) FROM found"
+    )
     engine.unregister("found")
 
 
@@ -201,9 +221,47 @@ def _absent_visits(engine: duckdb.DuckDBPyConnection, batch: Batch, settings: Se
         return None
     last = batch.deliveries[-1].sequence
     query = statement("duckdb/absent_visits", visits_held=str(visits_held), delivery=str(last))
-    counted = engine.execute(query).fetchone()
-    absent: int | None = counted[0] if counted else None
+    absent: int | None = _one_row(engine, query)[0]
     return absent
+
+
+def _decide_deletions(
+    engine: duckdb.DuckDBPyConnection, batch: Batch, settings: Settings, held: Held
+) -> tuple[int, int]:
+    """Make the table `deletions`, empty unless deletes are marked; how many visits are newly deleted, and come back."""
+    if not settings.marks_deletes:
+        engine.execute(
+            "CREATE TABLE deletions (visit_id VARCHAR, deleted_seq BIGINT, deleted_at TIMESTAMP, is_deleted BOOLEAN,"
+            " is_restored BOOLEAN)"
+        )
+        engine.execute("CREATE VIEW held AS SELECT visit_id, visit_date, deleted_seq FROM current_versions")
+        return 0, 0
+    engine.register("found", held.visits())
+    engine.execute("CREATE TABLE held AS SELECT * REPLACE (CAST(visit_date AS DATE) AS visit_date) FROM found")
+    engine.unregister("found")
+    oldest = min(each.sequence for each in (*batch.deliveries, *batch.context))
+    refresh = str(batch.kind == "refresh").lower()
+    engine.execute(statement("duckdb/deletions", oldest=str(oldest), refresh=refresh))
+    deleted, restored = _one_row(engine, "SELECT count_if(is_deleted), count_if(is_restored) FROM deletions")
+    return deleted, restored
+
+
+def _restated_days(engine: duckdb.DuckDBPyConnection, batch: Batch, held: Held) -> int | None:
+    """How many published days the load changes; None for a full refresh, which is known only once it is done."""
+    if batch.kind == "refresh":
+        return None
+    days = pa.table({"visit_date": pa.array(held.published_days(), pa.string())})
+    engine.register("found", days)
+    engine.execute("CREATE TABLE published_days AS SELECT CAST(visit_date AS DATE) AS visit_date FROM found")
+    engine.unregister("found")
+    restated: int = _one_row(engine, statement("duckdb/restated_days"))[0]
+    return restated
+
+
+def _one_row(engine: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
+    """A query's only row, its result closed: an open one would block the next statement."""
+    (row,) = engine.execute(query).fetchall()
+    return row
 
 
 def _collect_rejected(engine: duckdb.DuckDBPyConnection, settings: Settings, known_identities: KnownIdentities) -> None:
@@ -233,12 +291,6 @@ def _visits_query(settings: Settings) -> str:
         " delivery_seq, source_line, action, is_written, CAST(latest_stamp AS TIMESTAMPTZ) AS latest_stamp, latest_seq,"
         f" latest_line, last_seq, last_line{carried} FROM staged ORDER BY visit_id"
     )
-
-
-def _lateness_query(window: Window) -> str:
-    bounds = zip(LATENESS_BINS, [*LATENESS_BINS[1:], None], strict=True)
-    bins = ", ".join(f"({low}, {'NULL' if high is None else high})" for low, high in bounds)
-    return statement("duckdb/lateness", watermark=_timestamp(window.watermark), bins=bins)
 
 
 def _write_parquet(engine: duckdb.DuckDBPyConnection, query: str, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any
 
@@ -12,6 +13,7 @@ from rich.text import Text
 
 from lib.clock import short_instant, stored_instant
 from lib.execute import Execution
+from lib.lateness import COVERED_SHARE
 from lib.pipeline import Ended
 from lib.run import Run
 from lib.stage import reconciliation_line
@@ -147,8 +149,25 @@ def _facts(ended: Ended) -> list[str]:
         changed = f"{load['days_touched']:,} days touched, {load['days_restated']:,} of them published before"
         again = "nothing new: the last loaded batch again; " if batch == "repeat" else ""
         lines.append(f"tables     {again}{changed}")
+    lines += _caveats(manifest)
     lines.append(f"record     {ended.record}")
     lines.append(f"outcome    {ended.outcome}" + (f", exit {ended.exit_code}" if ended.exit_code else ""))
+    return lines
+
+
+def _caveats(manifest: dict[str, Any]) -> list[str]:
+    """What a reader of the tables must know: rows missed, visits gone, deliveries staged under other settings."""
+    counts, lines = manifest.get("counts") or {}, []
+    if missed := counts.get("outside_missed"):
+        needs = math.ceil(manifest.get("missed_needs_hours") or 0)
+        covering = (manifest.get("load") or {}).get("covering_lookback_hours")
+        covers = f"; {covering:,} h cover {COVERED_SHARE:.1%} of all lateness seen" if covering is not None else ""
+        lines.append(f"missed     {missed:,} rows: a lookback of {needs:,} h would have caught them{covers}")
+    if counts.get("visits_deleted") or counts.get("visits_restored"):
+        deleted, restored = counts["visits_deleted"], counts["visits_restored"]
+        lines.append(f"deletes    {deleted:,} visits newly marked deleted, {restored:,} came back")
+    if others := counts.get("changed_rules"):
+        lines.append(f"rules      {others:,} loaded deliveries were staged under other settings: run --full-refresh")
     return lines
 
 

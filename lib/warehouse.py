@@ -16,10 +16,10 @@ from lib.layout import Layout
 from lib.sql import identifier, statements
 
 APPLICATION_ID = 0x50564954  # "PVIT": tells our file from any other SQLite database
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 TABLES = {
     "warehouse", "fact_visits", "daily_visit_metrics", "metric_changes", "deliveries", "quarantine", "quarantine_rows",
-    "runs", "state",
+    "runs", "state", "lateness", "content_hashes",
 }  # fmt: skip
 MADE_FROM_DELIVERIES = {"fact_visits", "daily_visit_metrics"}
 BUSY_SECONDS = 10.0
@@ -182,19 +182,20 @@ def _check_tables(connection: sqlite3.Connection, path: Path, rebuild: bool) -> 
         return
     if gone <= MADE_FROM_DELIVERIES:
         if rebuild:
-            return _create_missing(connection, there)
+            return _create_missing(connection, gone)
         remedy = "restore it from a backup, or build it again with --full-refresh."
     else:
         remedy = "restore it from a backup, or move it away and run with --full-refresh."
     raise StoredDataChanged(f"{path.name}: lacks the table {', '.join(sorted(gone))}; {remedy}")
 
 
-def _create_missing(connection: sqlite3.Connection, there: set[str]) -> None:
+def _create_missing(connection: sqlite3.Connection, gone: set[str]) -> None:
+    """Make the missing tables as the schema's versions made and altered them."""
     with transaction(connection):
         for step in range(1, SCHEMA_VERSION + 1):
             for text in statements(f"sqlite/schema/v{step}"):
-                made = re.search(r"^CREATE (?:TABLE|INDEX) (\w+)", text, re.MULTILINE)
-                if made and made[1] not in there:
+                about = re.search(r"^(?:CREATE TABLE|ALTER TABLE|CREATE INDEX \w+ ON) (\w+)", text, re.MULTILINE)
+                if about and about[1] in gone:
                     connection.execute(text)
 
 

@@ -86,6 +86,7 @@ def scope(name: str, rows: int, **changes: Any) -> dict[str, Any]:
         "expected_rows": rows,
         "hours_since_newest": 18.0,
         "absent_visits": 0,
+        "restated_days": 0,
         **changes,
     }
 
@@ -125,7 +126,7 @@ def test_a_clean_batch_passes_every_rule() -> None:
     assert [each.rule for each in result.rules] == [rule.id for rule in suites.rules()]
     assert {each.scope for each in result.rules} == {"batch"}
     assert (result.critical_failures, result.warnings, result.failing_deliveries) == ((), (), ())
-    assert result.summary == "PASSED: all 23 rules hold."
+    assert result.summary == "PASSED: all 25 rules hold."
 
 
 # Each count is the batch's; 20 rows are read. The numbers keep rows conserved where the rule is another one.
@@ -136,6 +137,7 @@ BAD_PROFILES: dict[str, tuple[str, dict[str, Any], float, dict[str, Any]]] = {
         "critical", {**REFUSED_3, "newly_invalid_visit_date": 3}, 3 / 23, {"max_refused_share": 1},
     ),
     "refused_share": ("critical", REFUSED_3, 3 / 23, {}),
+    "restated_days": ("critical", {"restated_days": 31}, 31, {"max_restated_days": 30}),
     "zero_row_load": ("critical", {"outside_held": 20, "staged": 0, "inserted": 0}, 0, {}),
     "unique_business_key": ("critical", {"duplicate_keys": 1}, 1, {}),
     "row_conservation": ("critical", {"rows_read": 21}, 1, {}),
@@ -145,6 +147,7 @@ BAD_PROFILES: dict[str, tuple[str, dict[str, Any], float, dict[str, Any]]] = {
     "schema_drift": ("warning", {"unexpected_columns": 1, "absent_columns": 1}, 2, {}),
     "missed_rows": ("warning", {"rows_read": 22, "outside_missed": 2}, 2, {}),
     "held_deliveries": ("warning", {"held_deliveries": 1}, 1, {}),
+    "changed_rules": ("warning", {"changed_rules": 2}, 2, {}),
     "absent_visits": ("warning", {"absent_visits": 3}, 3, {}),
     "same_stamp_changes": ("warning", {"same_stamp_changes": 2}, 2, {}),
 }  # fmt: skip

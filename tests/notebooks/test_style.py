@@ -73,7 +73,7 @@ def test_the_sections_of_staging_and_analytics_are_all_there() -> None:
         [heading.removeprefix("## ") for heading in headings(nbformat.read(path, as_version=4).cells)]
         for path in (NOTEBOOKS[1], NOTEBOOKS[4])
     )
-    assert staging[4:-4] == ["Reading", "Judging", "Window", "Refused", "Versions", "Actions"]
+    assert staging[4:-4] == ["Reading", "Judging", "Window", "Refused", "Versions", "Actions", "Deletes"]
     assert {"Visits per week", "Visits per day", "Cost per week", "Cost per day", "Weekdays", "Diagnosis codes"} < {
         *analytics
     }

@@ -29,7 +29,7 @@ STAMP = "2025-12-06T12:00:00.000000+00:00"
 @pytest.fixture
 def warehouse() -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    for version in ("v1", "v2"):
+    for version in ("v1", "v2", "v3"):
         for each in statements(f"sqlite/schema/{version}"):
             connection.execute(each)
     yield connection
@@ -80,7 +80,7 @@ def change(
     cents = [None if visits is None else visits * 1000 for visits in (before, after)]
     missing = [None if before is None else 0, None if after is None else costless]
     warehouse.execute(
-        "INSERT INTO metric_changes VALUES ('r2',?,?,?,1,1,?,?,1,1,?,?,?,?,0,0,0)",
+        "INSERT INTO metric_changes VALUES ('r2',?,?,?,1,1,?,?,1,1,?,?,?,?,0,0,0,0,0,0)",
         (str(day), before, after, *cents, *missing, inserted, corrected),
     )
 

@@ -6,7 +6,7 @@ counted AS (
         $column AS category,
         COUNT(*) AS visits
     FROM fact_visits
-    WHERE :source IS NULL OR source = :source
+    WHERE deleted_at IS NULL AND (:source IS NULL OR source = :source)
     GROUP BY $column
 ),
 placed AS (

@@ -11,10 +11,13 @@ SELECT
     visit_count_before IS NULL AS days_new,
     visit_count_after IS NULL AS days_gone,
     visits_inserted AS inserted,
+    visits_late AS late,
     visits_corrected AS corrected,
     visits_moved_in AS moved_in,
     visits_moved_out AS moved_out,
-    visits_removed AS removed
+    visits_removed AS removed,
+    visits_deleted AS deleted,
+    visits_restored AS restored
 FROM metric_changes
 WHERE run_id = :run_id
 ORDER BY visit_date

@@ -5,5 +5,5 @@ SELECT
     CASE WHEN visit_cost_cents < 100 THEN 0 ELSE CAST(SUBSTR(visit_cost_cents, 1, 2) AS INTEGER) END AS leading,
     COUNT(*) AS visits
 FROM fact_visits
-WHERE visit_cost_cents IS NOT NULL AND (:source IS NULL OR source = :source)
+WHERE deleted_at IS NULL AND visit_cost_cents IS NOT NULL AND (:source IS NULL OR source = :source)
 GROUP BY 1, 2

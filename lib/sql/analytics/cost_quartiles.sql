@@ -5,7 +5,7 @@ costs AS (
         visit_cost_cents AS cost_cents,
         COUNT(*) AS visits
     FROM fact_visits
-    WHERE visit_cost_cents IS NOT NULL AND (:source IS NULL OR source = :source)
+    WHERE deleted_at IS NULL AND visit_cost_cents IS NOT NULL AND (:source IS NULL OR source = :source)
     GROUP BY visit_cost_cents
 ),
 running AS (

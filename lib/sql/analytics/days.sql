@@ -14,6 +14,6 @@ SELECT
     COUNT(visit_cost_cents) AS visits_with_cost,
     COALESCE(SUM(visit_cost_cents), 0) AS cost_cents
 FROM fact_visits
-WHERE source = :source
+WHERE deleted_at IS NULL AND source = :source
 GROUP BY visit_date
 ORDER BY day

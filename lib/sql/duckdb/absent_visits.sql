@@ -6,7 +6,7 @@ SELECT
             THEN $visits_held - (
                 SELECT count(*)
                 FROM current_versions
-                WHERE visit_id IN (SELECT visit_id FROM judged WHERE delivery_seq = $delivery)
+                WHERE deleted_seq IS NULL AND visit_id IN (SELECT visit_id FROM judged WHERE delivery_seq = $delivery)
             )
     END AS absent_visits
 FROM judged

@@ -14,7 +14,7 @@ FROM (
     FROM versions AS v
     UNION ALL BY NAME
     SELECT
-        c.*,
+        c.* EXCLUDE (deleted_seq),
         true AS is_current,
         false AS is_context
     FROM current_versions AS c

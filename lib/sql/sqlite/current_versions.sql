@@ -4,7 +4,9 @@ SELECT
     f.last_updated,
     f.delivery_seq,
     f.source_line,
-    f.row_hash$carried
+    f.row_hash,
+    f.visit_date,
+    f.deleted_seq$carried
 FROM scratch.wanted AS w
 CROSS JOIN fact_visits AS f
 WHERE f.source = ? AND f.visit_id = w.visit_id

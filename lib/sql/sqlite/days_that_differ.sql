@@ -8,6 +8,7 @@ WITH expected AS (
         (2 * sum(visit_cost_cents) + count(visit_cost_cents)) / (2 * count(visit_cost_cents)) AS avg_visit_cost_cents,
         count(*) - count(visit_cost_cents) AS missing_cost_count
     FROM fact_visits
+    WHERE deleted_at IS NULL
     GROUP BY visit_date
 ),
 published AS (

@@ -1,17 +1,41 @@
--- Grain: one row per visit that this batch inserts, updates or (full refresh) removes, with its day before and after.
+-- Grain: one row per visit that this batch inserts, updates, deletes, restores or (full refresh) removes: the day it counted
+-- under before and the one it counts under after. A deleted visit counts under none.
 CREATE TEMP TABLE visit_changes AS
 SELECT
     s.visit_id,
-    f.visit_date AS day_before,
-    s.visit_date AS day_after
+    f.visit_id IS NULL AS is_new,
+    f.visit_id IS NULL AND s.last_updated < :committed_watermark AS is_late,
+    false AS is_removed,
+    iif(f.deleted_seq IS NULL, f.visit_date, NULL) AS day_before,
+    iif(iif(d.visit_id IS NULL, iif(:refresh, NULL, f.deleted_seq), d.deleted_seq) IS NULL, s.visit_date, NULL) AS day_after,
+    s.action <> 'unchanged' AS is_changed
 FROM scratch.staged AS s
 LEFT JOIN fact_visits AS f ON f.source = :source AND f.visit_id = s.visit_id
-WHERE s.action <> 'unchanged'
+LEFT JOIN scratch.deletions AS d ON d.visit_id = s.visit_id
+WHERE s.action <> 'unchanged' OR d.visit_id IS NOT NULL OR (:refresh AND f.deleted_seq IS NOT NULL)
 UNION ALL
 SELECT
     f.visit_id,
-    f.visit_date AS day_before,
-    NULL AS day_after
+    false AS is_new,
+    false AS is_late,
+    false AS is_removed,
+    iif(f.deleted_seq IS NULL, f.visit_date, NULL) AS day_before,
+    iif(d.deleted_seq IS NULL, f.visit_date, NULL) AS day_after,
+    false AS is_changed
+FROM scratch.deletions AS d
+CROSS JOIN fact_visits AS f
+WHERE f.source = :source
+    AND f.visit_id = d.visit_id
+    AND NOT EXISTS (SELECT 1 FROM scratch.staged AS s WHERE s.visit_id = d.visit_id)
+UNION ALL
+SELECT
+    f.visit_id,
+    false AS is_new,
+    false AS is_late,
+    true AS is_removed,
+    iif(f.deleted_seq IS NULL, f.visit_date, NULL) AS day_before,
+    NULL AS day_after,
+    true AS is_changed
 FROM fact_visits AS f
 WHERE :refresh
     AND f.source = :source

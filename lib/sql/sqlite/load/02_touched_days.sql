@@ -3,28 +3,37 @@ CREATE TEMP TABLE touched_days AS
 SELECT
     visit_date,
     sum(inserted) AS visits_inserted,
+    sum(late) AS visits_late,
     sum(corrected) AS visits_corrected,
     sum(moved_in) AS visits_moved_in,
     sum(moved_out) AS visits_moved_out,
-    sum(removed) AS visits_removed
+    sum(removed) AS visits_removed,
+    sum(deleted) AS visits_deleted,
+    sum(restored) AS visits_restored
 FROM (
     SELECT
         day_after AS visit_date,
-        day_before IS NULL AS inserted,
+        is_new AS inserted,
+        is_late AS late,
         day_before IS day_after AS corrected,
         day_before IS NOT NULL AND day_before <> day_after AS moved_in,
         0 AS moved_out,
-        0 AS removed
+        0 AS removed,
+        0 AS deleted,
+        NOT is_new AND day_before IS NULL AS restored
     FROM temp.visit_changes
-    WHERE day_after IS NOT NULL
+    WHERE day_after IS NOT NULL AND (is_changed OR day_before IS NOT day_after)
     UNION ALL
     SELECT
         day_before AS visit_date,
         0 AS inserted,
+        0 AS late,
         0 AS corrected,
         0 AS moved_in,
         day_after IS NOT NULL AS moved_out,
-        day_after IS NULL AS removed
+        is_removed AS removed,
+        day_after IS NULL AND NOT is_removed AS deleted,
+        0 AS restored
     FROM temp.visit_changes
     WHERE day_before IS NOT NULL AND day_before IS NOT day_after
 )

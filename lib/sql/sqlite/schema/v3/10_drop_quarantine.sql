@@ -1,0 +1,2 @@
+-- Its entries are in the new table.
+DROP TABLE quarantine
