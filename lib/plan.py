@@ -16,12 +16,12 @@ from lib.clock import short_instant, stored_instant
 from lib.config import Settings
 from lib.errors import DeliveryRefused, GateFailed
 from lib.extract import BATCH_WORDS, run_batch
+from lib.fates import reconciliation_line
 from lib.files import read_json
 from lib.gate import GateResult, RuleResult
 from lib.layout import Layout
 from lib.rehearsal import copy_warehouse, rehearse, scratch_layout
 from lib.run import Options, Run
-from lib.stage import reconciliation_line
 from lib.terminal import FATES, window_text
 from lib.validate import REPORT
 from lib.warehouse import reading

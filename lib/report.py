@@ -13,11 +13,11 @@ from jinja2 import DictLoader
 from nbconvert import HTMLExporter
 
 from lib.errors import UsageError
+from lib.fates import reconciliation_line
 from lib.files import read_json, whole_file
 from lib.layout import Layout
 from lib.manifest import Manifest
 from lib.record import NOTEBOOKS
-from lib.stage import reconciliation_line
 
 FILE_NAME = "report.html"
 

@@ -1,4 +1,4 @@
-"""What notebook 02 does: read the batch's snapshots as text, stage them, and say where every record went."""
+"""What notebook 02 does: read the batch's snapshots as text, and stage them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from lib.config import CANONICAL, REQUIRED
 from lib.deliveries import Batch, Delivery, Standing, mark, standings
 from lib.errors import DeliveryRefused, UsageError
 from lib.extract import delivery_standings, run_batch
+from lib.fates import count_reasons
 from lib.files import TEMPORARY_PREFIX, sha256_of_file
 from lib.lookups import (
     count_visits,
@@ -34,9 +35,6 @@ from lib.warehouse import writing
 
 COMPARABLE_DELIVERIES = 7
 """How many earlier deliveries the usual volume is taken from."""
-
-FATES = ("outside_held", "outside_missed", "outside_invalid", "refused", "superseded", "staged")
-"""Where a record can go; every record read goes to exactly one."""
 
 COLUMN_TYPES = {"visit_date": "date", "visit_cost": "decimal(18,2)", "last_updated": "instant, UTC"}
 """Of the canonical columns that are not text."""
@@ -136,20 +134,6 @@ def read_profile(run: Run) -> pd.DataFrame:
     return frame
 
 
-def count_reasons(rejected: Path) -> dict[str, int]:
-    """Refused rows by reason, most frequent first; a row with two reasons counts under both."""
-    reasons = pq.read_table(rejected, columns=["reasons"])["reasons"].combine_chunks().flatten()
-    counted = {each["values"]: each["counts"] for each in reasons.value_counts().to_pylist()}
-    return dict(sorted(counted.items(), key=lambda pair: (-pair[1], pair[0])))
-
-
-def fates_frame(profile: pd.DataFrame) -> pd.DataFrame:
-    """One row per scope: records read, where they went, and what is left over (always 0)."""
-    frame = _told(profile)[["scope", "rows_read", *FATES]].copy()
-    frame["unaccounted"] = frame["rows_read"] - frame[list(FATES)].sum(axis=1)
-    return frame
-
-
 def readings_frame(run: Run, readings: dict[int, Reading]) -> pd.DataFrame:
     """One row per delivery that was read: physical lines, records, and those of them that are malformed."""
     batch = run_batch(run)
@@ -183,96 +167,6 @@ def further_columns(run: Run) -> int:
     """How many columns of the batch's deliveries are neither mapped nor carried; they stay in the snapshots."""
     headers = [each["header"] for each in run.manifest["readings"].values()]
     return len({name for header in headers for name in _extra_columns(run, header)})
-
-
-def reasons_frame(run: Run) -> pd.DataFrame:
-    """One row per reason: the refused rows that have it. A row with two reasons stands in both."""
-    reasons: dict[str, int] = run.manifest["reasons"]
-    return pd.DataFrame({"reason": list(reasons), "rows": pd.array(list(reasons.values()), "Int64")})
-
-
-def window_frame(profile: pd.DataFrame) -> pd.DataFrame:
-    """One row per scope: records read, those outside the window by what is known of them, and those inside."""
-    frame = _told(profile)[["scope", "rows_read", "outside_held", "outside_missed", "outside_invalid"]].copy()
-    frame["inside"] = 2 * frame["rows_read"] - frame.drop(columns="scope").sum(axis=1)
-    return frame
-
-
-def inside(profile: pd.DataFrame) -> int:
-    """Records of the batch inside the window."""
-    return int(window_frame(profile[profile["is_batch"].astype(bool)])["inside"].iloc[0])
-
-
-def refused_frame(profile: pd.DataFrame) -> pd.DataFrame:
-    """One row per scope: refused rows, those refused before with the same text, and the new ones."""
-    return _told(profile)[["scope", "refused", "known_refused", "newly_refused"]]
-
-
-def versions_frame(profile: pd.DataFrame) -> pd.DataFrame:
-    """One row per scope: accepted versions, those superseded within the batch, and the visits that remain."""
-    frame = _told(profile)[["scope", "superseded", "staged", "same_stamp_changes"]].copy()
-    frame.insert(1, "accepted", frame["superseded"] + frame["staged"])
-    return frame
-
-
-def actions_frame(profile: pd.DataFrame) -> pd.DataFrame:
-    """One row per scope: staged visits by what loading will do with them."""
-    return _told(profile)[["scope", "staged", "inserted", "updated", "unchanged"]]
-
-
-def deletes_text(run: Run) -> str:
-    """What the batch says of visits that are gone: counted where deliveries are full, marked where the config asks."""
-    if run.settings.source.deliveries != "full":
-        return "Deliveries are increments: what one lacks is not gone."
-    counts = run.counts
-    if "absent_visits" not in counts and not run.settings.marks_deletes:
-        return "Not told of this batch: it is not new, or an id of it could not be read."
-    if not run.settings.marks_deletes:
-        return f"{counts['absent_visits']:,} visits of the table are not in the newest delivery; they are left there."
-    return f"{counts['visits_deleted']:,} visits are newly marked deleted, {counts['visits_restored']:,} came back."
-
-
-def restated_text(run: Run) -> str:
-    """How many published days loading the batch changes, known before it is loaded."""
-    days, limit = run.counts.get("restated_days"), run.settings.gate.max_restated_days
-    if days is None:
-        return "A full refresh: which days it changes is known once it is loaded."
-    allowed = "no limit is set" if limit is None else f"{limit:,} are allowed"
-    return f"{days:,} published days will change; {allowed}."
-
-
-def conserves_rows(profile: pd.DataFrame) -> bool:
-    """Whether every record read went to exactly one place, and every staged visit has exactly one action."""
-    went = profile[list(FATES)].sum(axis=1)
-    merged = profile[["inserted", "updated", "unchanged"]].sum(axis=1)
-    return bool((went == profile["rows_read"]).all() and (merged == profile["staged"]).all())
-
-
-def deliveries_add_up(profile: pd.DataFrame) -> bool:
-    """Whether the deliveries' counts sum to the batch's, an independent count of the same rows."""
-    names = ["rows_read", *FATES, "inserted", "updated", "unchanged"]
-    is_batch = profile["is_batch"].astype(bool)
-    return bool((profile.loc[~is_batch, names].sum() == profile.loc[is_batch, names].iloc[0]).all())
-
-
-def reconciliation_line(counts: dict[str, int]) -> str:
-    """One line that accounts for every record read; 'nothing was read' before staging."""
-    if not counts:
-        return "nothing was read"
-    outside = counts["outside_held"] + counts["outside_missed"] + counts["outside_invalid"]
-    return (
-        f"{counts['rows_read']:,} read = {outside:,} outside the window + {counts['refused']:,} refused"
-        f" + {counts['superseded']:,} superseded + {counts['staged']:,} staged"
-        f" ({counts['inserted']:,} inserted, {counts['updated']:,} updated, {counts['unchanged']:,} unchanged)"
-    )
-
-
-def _told(profile: pd.DataFrame) -> pd.DataFrame:
-    """The batch first, then its deliveries; a single one would only say the same again."""
-    is_batch = profile["is_batch"].astype(bool)
-    return pd.concat(
-        [profile[is_batch], profile[~is_batch] if len(profile) > 2 else profile.iloc[:0]], ignore_index=True
-    )
 
 
 def _text_file(run: Run, sequence: int) -> Path:

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import duckdb
@@ -19,6 +18,7 @@ import pyarrow as pa
 from lib import dates
 from lib.clock import parse_instant
 from lib.config import CANONICAL, TEXT_COLUMNS, Settings
+from lib.deletions import count_absent_visits, count_restated_days, decide_deletions
 from lib.deliveries import Batch
 from lib.engine import open_engine
 from lib.files import TEMPORARY_PREFIX
@@ -110,17 +110,17 @@ def stage_batch(
             )
         )
         _collect_rejected(engine, settings, held.known_identities)
-        deleted, restored = _decide_deletions(engine, batch, settings, held)
+        deleted, restored = decide_deletions(engine, batch, settings, held)
         staged = Staged(
             visits=folder / "visits.parquet",
             rejected=folder / "rejected.parquet",
             deletions=folder / "deletions.parquet",
             profile=folder / "batch_profile.parquet",
             lateness=folder / "lateness.parquet",
-            absent_visits=_absent_visits(engine, batch, settings, held.visit_count),
+            absent_visits=count_absent_visits(engine, batch, settings, held.visit_count),
             visits_deleted=deleted,
             visits_restored=restored,
-            restated_days=_restated_days(engine, batch, held),
+            restated_days=count_restated_days(engine, batch, held),
         )
         _write_parquet(engine, _visits_query(settings), staged.visits)
         _write_parquet(engine, "SELECT * FROM rejected ORDER BY delivery_seq, source_line", staged.rejected)
@@ -213,55 +213,6 @@ def _fetch_current(engine: duckdb.DuckDBPyConnection, settings: Settings, curren
 
 def _holds_all(settings: Settings) -> bool:
     return settings.source.deliveries == "full"
-
-
-def _absent_visits(engine: duckdb.DuckDBPyConnection, batch: Batch, settings: Settings, visits_held: int) -> int | None:
-    """Visits of the table that the newest full delivery lacks; None where that cannot be told, or is no question."""
-    if not _holds_all(settings) or not batch.is_new or batch.context:
-        return None
-    last = batch.deliveries[-1].sequence
-    query = statement("duckdb/absent_visits", visits_held=str(visits_held), delivery=str(last))
-    absent: int | None = _one_row(engine, query)[0]
-    return absent
-
-
-def _decide_deletions(
-    engine: duckdb.DuckDBPyConnection, batch: Batch, settings: Settings, held: Held
-) -> tuple[int, int]:
-    """Make the table `deletions`, empty unless deletes are marked; how many visits are newly deleted, and come back."""
-    if not settings.marks_deletes:
-        engine.execute(
-            "CREATE TABLE deletions (visit_id VARCHAR, deleted_seq BIGINT, deleted_at TIMESTAMP, is_deleted BOOLEAN,"
-            " is_restored BOOLEAN)"
-        )
-        engine.execute("CREATE VIEW held AS SELECT visit_id, visit_date, deleted_seq FROM current_versions")
-        return 0, 0
-    engine.register("found", held.visits())
-    engine.execute("CREATE TABLE held AS SELECT * REPLACE (CAST(visit_date AS DATE) AS visit_date) FROM found")
-    engine.unregister("found")
-    oldest = min(each.sequence for each in (*batch.deliveries, *batch.context))
-    refresh = str(batch.kind == "refresh").lower()
-    engine.execute(statement("duckdb/deletions", oldest=str(oldest), refresh=refresh))
-    deleted, restored = _one_row(engine, "SELECT count_if(is_deleted), count_if(is_restored) FROM deletions")
-    return deleted, restored
-
-
-def _restated_days(engine: duckdb.DuckDBPyConnection, batch: Batch, held: Held) -> int | None:
-    """How many published days the load changes; None for a full refresh, which is known only once it is done."""
-    if batch.kind == "refresh":
-        return None
-    days = pa.table({"visit_date": pa.array(held.published_days(), pa.string())})
-    engine.register("found", days)
-    engine.execute("CREATE TABLE published_days AS SELECT CAST(visit_date AS DATE) AS visit_date FROM found")
-    engine.unregister("found")
-    restated: int = _one_row(engine, statement("duckdb/restated_days"))[0]
-    return restated
-
-
-def _one_row(engine: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
-    """A query's only row, its result closed: an open one would block the next statement."""
-    (row,) = engine.execute(query).fetchall()
-    return row
 
 
 def _collect_rejected(engine: duckdb.DuckDBPyConnection, settings: Settings, known_identities: KnownIdentities) -> None:

@@ -13,10 +13,10 @@ from rich.text import Text
 
 from lib.clock import short_instant, stored_instant
 from lib.execute import Execution
+from lib.fates import reconciliation_line
 from lib.lateness import COVERED_SHARE
 from lib.pipeline import Ended
 from lib.run import Run
-from lib.stage import reconciliation_line
 
 FATES = {
     "rows_read": "rows read",
