@@ -35,7 +35,8 @@ def decide_deletions(
     oldest = min(each.sequence for each in (*batch.deliveries, *batch.context))
     refresh = str(batch.kind == "refresh").lower()
     engine.execute(statement("duckdb/deletions", oldest=str(oldest), refresh=refresh))
-    deleted, restored = _one_row(engine, "SELECT count_if(is_deleted), count_if(is_restored) FROM deletions")
+    counts = "count(*) FILTER (WHERE is_deleted), count(*) FILTER (WHERE is_restored)"  # count_if of no rows is null
+    deleted, restored = _one_row(engine, f"SELECT {counts} FROM deletions")
     return deleted, restored
 
 
@@ -43,9 +44,11 @@ def count_absent_visits(
     engine: duckdb.DuckDBPyConnection, batch: Batch, settings: Settings, visits_held: int
 ) -> int | None:
     """Visits of the table that the newest full delivery lacks; None where that cannot be told, or is no question."""
-    if settings.source.deliveries != "full" or not batch.is_new or batch.context:
+    if settings.source.deliveries != "full" or not batch.is_new:
         return None
     last = batch.deliveries[-1].sequence
+    if any(each.sequence > last for each in batch.context):  # a newer one is loaded
+        return None
     query = statement("duckdb/absent_visits", visits_held=str(visits_held), delivery=str(last))
     absent: int | None = _one_row(engine, query)[0]
     return absent
