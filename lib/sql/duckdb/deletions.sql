@@ -55,4 +55,4 @@ SELECT
     d.deleted_before IS NOT NULL AND d.deleted_after IS NULL AS is_restored
 FROM decided AS d
 LEFT JOIN telling AS t ON t.delivery_seq = d.deleted_after
-WHERE d.deleted_after IS DISTINCT FROM d.marked
+WHERE d.deleted_after IS DISTINCT FROM d.marked OR d.deleted_after IS DISTINCT FROM d.deleted_before
