@@ -145,7 +145,7 @@ def _facts(ended: Ended) -> list[str]:
     load = manifest.get("load") or {}
     batch = (manifest.get("batch") or {}).get("kind")
     lines = [f"gate       {gate}", f"watermark  {before} → {after}"]
-    if ended.outcome == "loaded":
+    if ended.outcome == "loaded" and load:  # a full disk may have kept it from the manifest
         changed = f"{load['days_touched']:,} days touched, {load['days_restated']:,} of them published before"
         again = "nothing new: the last loaded batch again; " if batch == "repeat" else ""
         lines.append(f"tables     {again}{changed}")
