@@ -34,7 +34,8 @@ NEVER_ACCEPTED = (
 class RuleResult:
     """One rule in one scope (`batch` or `delivery 000003`); numbers are counts, shares or hours, as `unit` says.
 
-    The rule holds when `observed comparison threshold`; `observed` is None where there was nothing to judge.
+    The rule holds when `observed comparison threshold`; `observed` is None where there was nothing to judge, `threshold`
+    where the config sets no limit.
     `passed` is what was found; an accepted failure stays `passed=False` with `overridden=True`.
     """
 
@@ -44,7 +45,7 @@ class RuleResult:
     scope: str
     observed: float | int | None
     comparison: Comparison
-    threshold: float | int
+    threshold: float | int | None
     unit: str
     passed: bool
     overridden: bool
@@ -201,6 +202,8 @@ def _judge_profile(judged: pd.DataFrame, gate: config.Gate) -> list[RuleResult]:
             failed = scope in outcome.failing_scopes
             if scope == BATCH or failed:
                 results.append(_result(suite, outcome, scope, None if pd.isna(observed) else observed, not failed))
+    if gate.max_restated_days is None:
+        results = [replace(each, threshold=None) if each.rule == "restated_days" else each for each in results]
     return results
 
 
@@ -251,6 +254,8 @@ def _shown(result: RuleResult) -> str:
 
 
 def _limit(result: RuleResult) -> str:
+    if result.threshold is None:
+        return "no limit"
     sign = {"<=": "≤", ">=": "≥", "==": "="}[result.comparison]
     return f"{sign} {_text(result.threshold, result.unit)}"
 

@@ -37,6 +37,8 @@ def print_status(layout: Layout, max_age: str | None) -> None:
         states = connection.execute("SELECT * FROM state ORDER BY source").fetchall()
         last = connection.execute("SELECT run_id, committed FROM runs ORDER BY run_id").fetchall()
         facts = dict(connection.execute("SELECT source, count(*) FROM fact_visits GROUP BY source").fetchall())
+        query = "SELECT source, count(*) FROM fact_visits WHERE deleted_at IS NOT NULL GROUP BY source"
+        deleted = dict(connection.execute(query).fetchall())
         days = connection.execute("SELECT count(*) FROM daily_visit_metrics").fetchone()[0]
         waiting = connection.execute(
             "SELECT source, status, count(*) FROM deliveries GROUP BY source, status ORDER BY source, status"
@@ -44,7 +46,7 @@ def print_status(layout: Layout, max_age: str | None) -> None:
     for state in states:
         watermark = stored_instant(state["watermark_last_updated"])
         out.print(
-            f"{state['source']}: {facts.get(state['source'], 0):,} visits, watermark "
+            f"{state['source']}: {facts.get(state['source'], 0):,} visits{_deleted(deleted.get(state['source'], 0))}, watermark "
             f"{short_instant(watermark) if watermark else 'none'}, last run {state['last_run_id']}",
             soft_wrap=True,
         )
@@ -62,6 +64,10 @@ def print_status(layout: Layout, max_age: str | None) -> None:
     )
     if allowed is not None and age > allowed:
         raise LoadTooOld(f"the last load is {age.total_seconds() / 3600:,.1f} h old, more than {max_age}; see history.")
+
+
+def _deleted(visits: int) -> str:
+    return f" ({visits:,} of them deleted)" if visits else ""
 
 
 def print_history(layout: Layout, limit: int) -> None:

@@ -55,7 +55,7 @@ def trace_visit(layout: Layout, settings: Settings, visit_id: str) -> list[Versi
     with reading(layout) as connection:
         known = standings(connection, settings.source.name)
         current = connection.execute(
-            "SELECT delivery_seq, source_line, row_hash, last_updated FROM fact_visits"
+            "SELECT delivery_seq, source_line, row_hash, last_updated, deleted_seq FROM fact_visits"
             " WHERE source = ? AND visit_id = ?",
             [settings.source.name, visit_id],
         ).fetchone()
@@ -109,7 +109,8 @@ def _fate(row: dict[str, Any], standing: Standing, current: Any) -> str:
     if current is None:
         return "missed: older than the window when it came"
     if (row["delivery_seq"], row["source_line"]) == (current["delivery_seq"], current["source_line"]):
-        return "current: what the table holds"
+        deleted = f", marked deleted by delivery {current['deleted_seq']}" if current["deleted_seq"] else ""
+        return f"current: what the table holds{deleted}"
     if row["row_hash"] == current["row_hash"]:
         return "unchanged: equal to what the table holds"
     order = (row["last_updated"], row["delivery_seq"], row["source_line"])

@@ -119,6 +119,21 @@ def failed(result: GateResult) -> set[tuple[str, str]]:
     return {(each.rule, each.severity) for each in result.rules if not each.passed}
 
 
+def test_a_limit_that_the_config_does_not_set_is_not_judged() -> None:
+    result = judge(profile_of(4, restated_days=400))
+    assert failed(result) == set()
+    frame = result.frame().set_index("rule")
+    assert frame.loc["restated_days", ["observed", "threshold", "passed"]].tolist() == ["none", "no limit", "yes"]
+    assert next(each for each in result.to_json()["rules"] if each["id"] == "restated_days")["threshold"] is None
+
+
+def test_a_wide_restatement_may_be_accepted_once_at_no_worse() -> None:
+    limited = Settings(gate=Gate(max_restated_days=30))
+    for days, decision in ((31, "PASSED BY OVERRIDE"), (32, "FAILED")):
+        result = judge(profile_of(4, restated_days=days), settings=limited, overrides={"restated_days": 31})
+        assert result.decision == decision
+
+
 def test_a_clean_batch_passes_every_rule() -> None:
     result = judge()
     assert failed(result) == set()
