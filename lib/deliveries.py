@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from lib.errors import UsageError
-from lib.files import append_line, read_json, read_lines
+from lib.errors import StoredDataChanged, UsageError
+from lib.files import append_line, read_lines
 from lib.layout import Layout
 
 Status = Literal["pending", "loaded", "held", "refused", "discarded"]
@@ -85,42 +85,24 @@ def record_delivery(layout: Layout, connection: sqlite3.Connection, delivery: De
 
 
 def sync_ledger(layout: Layout, connection: sqlite3.Connection, source: str) -> None:
-    """Make every delivery of the ledger known to the warehouse; those it does not know are pending."""
-    known = {row[0] for row in connection.execute("SELECT sequence FROM deliveries WHERE source = ?", [source])}
-    for each in read_ledger(layout, source):
+    """Make every delivery of the ledger known to the warehouse; those it does not know are pending.
+
+    Raises StoredDataChanged when the ledger lacks one that the warehouse knows: the next would be given its number.
+    """
+    known = dict(connection.execute("SELECT sequence, sha256 FROM deliveries WHERE source = ?", [source]).fetchall())
+    ledger = read_ledger(layout, source)
+    if lacking := known.items() - {(each.sequence, each.sha256) for each in ledger}:
+        raise StoredDataChanged(
+            f"raw/{source}/deliveries.jsonl: lacks delivery {min(lacking)[0]} as the warehouse knows it; restore raw "
+            "from the backup that the warehouse is from."
+        )
+    for each in ledger:
         if each.sequence not in known:
             connection.execute(
                 "INSERT INTO deliveries (source, sequence, path, sha256, bytes, snapshot, clock, taken_by, status)"
                 " VALUES (:source, :sequence, :path, :sha256, :bytes, :snapshot, :clock, :taken_by, 'pending')",
                 asdict(each),
             )
-
-
-def restore_marks(layout: Layout, connection: sqlite3.Connection, source: str) -> None:
-    """After a warehouse was lost: give back the marks that the run records and the decisions hold, the last one counts.
-
-    Does nothing where any delivery of the source has a mark. What was loaded stays pending, to be loaded again.
-    """
-    marked = connection.execute("SELECT 1 FROM deliveries WHERE source = ? AND status <> 'pending' LIMIT 1", [source])
-    if marked.fetchone():
-        return
-    events: list[tuple[str, dict[str, Any]]] = []
-    for run_id in layout.run_ids():
-        try:
-            manifest = read_json(layout.record(run_id) / "manifest.json")
-        except (OSError, ValueError):
-            continue
-        if manifest.get("source") == source:
-            events += [(manifest["started"], {**each, "run_id": run_id}) for each in manifest.get("marks", [])]
-    for decision in read_lines(layout.decisions):
-        if decision["source"] == source and decision["decision"] in ("discard", "reinstate"):
-            status = "discarded" if decision["decision"] == "discard" else "pending"
-            events.append((decision["time"], {"sequence": decision["delivery"], "status": status}))
-    marks = {each["sequence"]: each for _, each in sorted(events, key=lambda event: event[0])}
-    for each in read_ledger(layout, source):
-        last = marks.get(each.sequence)
-        if last and last["status"] in ("held", "refused", "discarded"):
-            mark(connection, each, last["status"], run_id=last.get("run_id"), failed_rules=last.get("failed_rules", {}))
 
 
 def standings(connection: sqlite3.Connection, source: str) -> list[Standing]:

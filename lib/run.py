@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 from lib import confidential, provenance
 from lib.clock import file_stamp, instant_text, now, parse_instant, short_instant
 from lib.config import ROOT, Settings, load_settings, resolve, settings_from
-from lib.deliveries import restore_marks, sync_ledger
+from lib.deliveries import sync_ledger
 from lib.errors import UsageError
 from lib.layout import RUN_ID_WIDTH, Layout
 from lib.lock import HELD_BY_PARENT
 from lib.manifest import Manifest
 from lib.record import Outcome, close_record
+from lib.restore import restore_marks
 from lib.state import State, check_facts_present, read_state
 from lib.warehouse import copy_aside, writing
 from lib.window import Window
@@ -106,7 +107,9 @@ class Run:
         source = settings.source.name
         with writing(layout, rebuild=options.full_refresh) as connection:
             sync_ledger(layout, connection, source)
-            restore_marks(layout, connection, source)
+            behind = restore_marks(layout, connection, source)
+            if behind and behind.refresh:  # what a refresh loaded, only a refresh can load again
+                options = replace(options, full_refresh=True)
             if not options.full_refresh:
                 check_facts_present(connection, source)
             state = read_state(connection, source)
@@ -138,6 +141,7 @@ class Run:
                     "cutoff": window.cutoff and instant_text(window.cutoff),
                 },
                 "version": state.version,
+                "behind": behind and behind.to_json(),
                 "committed_watermark": state.watermark and instant_text(state.watermark),
                 "config": resolved,
                 "code": provenance.code_hashes(),

@@ -40,6 +40,8 @@ class PlainProgress:
 
     def began(self, run: Run) -> None:
         self._say(f"run {run.run_id} of {run.source}, as of {short_instant(run.as_of)}, window {window_text(run)}")
+        if behind := run.manifest.get("behind"):
+            self._say(behind_text(behind))
 
     def resumed(self, run: Run) -> None:
         self._say(f"{resumed_text(run.manifest.content)}, as of {short_instant(run.as_of)}, window {window_text(run)}")
@@ -175,6 +177,15 @@ def window_text(run: Run) -> str:
     """The window in words."""
     cutoff = run.window.cutoff
     return f"from {short_instant(cutoff)}" if cutoff else "all rows (no watermark yet)"
+
+
+def behind_text(behind: dict[str, Any]) -> str:
+    """Of a warehouse that was copied back or lost: where it ends, and what is done about it."""
+    ends = f"ends with run {behind['last_run']}" if behind["last_run"] else "holds no run"
+    again = ", by a full refresh, as one of them was" if behind["refresh"] else ""
+    count = len(behind["lost_runs"])
+    loads = "1 recorded load is" if count == 1 else f"{count:,} recorded loads are"
+    return f"the warehouse is older than the records: it {ends}; {loads} caught up from the snapshots{again}"
 
 
 def resumed_text(manifest: dict[str, Any]) -> str:

@@ -18,13 +18,13 @@ from lib.deliveries import (
     ledger_file,
     mark,
     record_delivery,
-    restore_marks,
     standings,
     sync_ledger,
 )
 from lib.errors import UsageError
 from lib.files import append_line, write_json
 from lib.layout import Layout
+from lib.restore import restore_marks
 from lib.warehouse import open_warehouse
 
 
