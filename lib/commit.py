@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lib.clock import instant_text, now
 from lib.config import Settings
+from lib.content import keeping_content
 from lib.deliveries import Standing, mark
 from lib.engine import open_engine
 from lib.errors import StoredDataChanged, WarehouseLocked
@@ -117,29 +118,30 @@ def _commit(connection: sqlite3.Connection, load: Load) -> LoadResult:
         "staged": load.counts["staged"],
         "counts": json.dumps(load.counts),
     }
-    for step in STEPS:
-        done = connection.execute(statement(f"sqlite/load/{step}", **pieces), values)
-        if step == "05_merge_facts":
-            expected = load.counts["staged" if refresh else "written"]
-            if done.rowcount != expected:
-                raise StoredDataChanged(
-                    f"the merge wrote {done.rowcount} rows where staging settled {expected}; nothing was loaded."
+    with keeping_content(connection, afresh=load.settings.source.name if refresh else None):
+        for step in STEPS:
+            done = connection.execute(statement(f"sqlite/load/{step}", **pieces), values)
+            if step == "05_merge_facts":
+                expected = load.counts["staged" if refresh else "written"]
+                if done.rowcount != expected:
+                    raise StoredDataChanged(
+                        f"the merge wrote {done.rowcount} rows where staging settled {expected}; nothing was loaded."
+                    )
+        for each in load.deliveries:
+            if each.status == "loaded" and refresh:
+                mark(connection, each.delivery, "loaded", rules=load.settings.rules_digest)
+            elif each.status != "loaded":
+                mark(
+                    connection,
+                    each.delivery,
+                    "loaded",
+                    run_id=load.run_id,
+                    header=load.headers[each.delivery.sequence],
+                    rows_read=load.rows_read[each.delivery.sequence],
+                    comparable=int(not refresh and (load.watermark_before is not None or is_full)),
+                    failed_rules={},
+                    rules=load.settings.rules_digest,
                 )
-    for each in load.deliveries:
-        if each.status == "loaded" and refresh:
-            mark(connection, each.delivery, "loaded", rules=load.settings.rules_digest)
-        elif each.status != "loaded":
-            mark(
-                connection,
-                each.delivery,
-                "loaded",
-                run_id=load.run_id,
-                header=load.headers[each.delivery.sequence],
-                rows_read=load.rows_read[each.delivery.sequence],
-                comparable=int(not refresh and (load.watermark_before is not None or is_full)),
-                failed_rules={},
-                rules=load.settings.rules_digest,
-            )
     touched, restated = connection.execute(
         "SELECT count(*), count(visit_count_before) FROM metric_changes WHERE run_id = ?", [load.run_id]
     ).fetchone()

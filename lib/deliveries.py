@@ -118,10 +118,11 @@ def mark(connection: sqlite3.Connection, delivery: Delivery, status: Status, **f
         if name in values:
             values[name] = json.dumps(values[name])
     columns = ", ".join(f"{name} = :{name}" for name in values)
-    connection.execute(
-        f"UPDATE deliveries SET {columns} WHERE source = :key_source AND sequence = :key_sequence",
-        {**values, "key_source": delivery.source, "key_sequence": delivery.sequence},
-    )
+    with keeping_content(connection, tables=["deliveries"]):
+        connection.execute(
+            f"UPDATE deliveries SET {columns} WHERE source = :key_source AND sequence = :key_sequence",
+            {**values, "key_source": delivery.source, "key_sequence": delivery.sequence},
+        )
 
 
 def choose_batch(

@@ -1,23 +1,35 @@
-"""verify: snapshots, records and tables against what the runs left."""
+"""verify: snapshots, records and tables against what the runs left; with a rebuild, against what raw gives."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
 
-from lib.deliveries import read_ledger
-from lib.errors import StoredDataChanged
+from lib.content import differing_parts
+from lib.deliveries import Delivery, read_ledger
+from lib.errors import PipelineError, StoredDataChanged, TemporaryFailure
+from lib.files import read_json
 from lib.layout import Layout
+from lib.manifest import FILE_NAME
 from lib.raw import check_snapshot
 from lib.record import Finding, verify_records
-from lib.sql import statement
+from lib.sql import identifier, statement, statements
 from lib.terminal import consoles
-from lib.warehouse import reading
+from lib.warehouse import SCHEMA_VERSION, reading
+
+BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+UNREADABLE = (sqlite3.Error, ValueError, TypeError, OverflowError)
+"""What reading a damaged database can raise. The texts may hold values: none is told."""
+ATTEMPTS = 5
 
 
 def print_verification(layout: Layout) -> None:
     """Print what was checked. Raises StoredDataChanged when anything is not what it was, after naming each."""
     out, _ = consoles()
-    findings = [*verify_snapshots(layout), *verify_records(layout), *verify_tables(layout)]
+    findings = find_changes(layout)
     for finding in findings:
         out.print(f"{finding.where}: {finding.what}", markup=False, soft_wrap=True)
     if findings:
@@ -25,6 +37,11 @@ def print_verification(layout: Layout) -> None:
             f"{len(findings)} things are not what they were; restore them from a backup, or ask who changed them."
         )
     out.print("snapshots, records and tables are what the runs left")
+
+
+def find_changes(layout: Layout) -> list[Finding]:
+    """Everything that is not what the runs left."""
+    return [*verify_snapshots(layout), *verify_records(layout), *verify_tables(layout)]
 
 
 def verify_snapshots(layout: Layout) -> list[Finding]:
@@ -45,16 +62,130 @@ def verify_snapshots(layout: Layout) -> list[Finding]:
 
 
 def verify_tables(layout: Layout) -> list[Finding]:
-    """The database's own check, and daily_visit_metrics against the GROUP BY of fact_visits."""
-    with reading(layout) as connection:
-        return [*_sound(connection, layout), *_consistent(connection, layout)]
+    """The database against itself, the content hashes, the records and the ledgers.
+
+    Readers block nobody: each check reads on its own, and when a run committed meanwhile, all are made again.
+    """
+    for _ in range(ATTEMPTS):
+        try:
+            with reading(layout) as connection:
+                version = _version(connection)
+                findings = [each for check in _CHECKS for each in _checked(check, connection, layout)]
+                if _version(connection) == version:
+                    return findings
+        except (StoredDataChanged, TemporaryFailure):
+            raise
+        except PipelineError:  # an error that SQLite has no better name for
+            return [Finding(layout.warehouse.name, "cannot be read")]
+    raise TemporaryFailure(f"{layout.warehouse.name}: runs load faster than it can be checked; verify again later.")
 
 
-def _sound(connection: sqlite3.Connection, layout: Layout) -> list[Finding]:
-    answers = connection.execute("PRAGMA integrity_check(1)").fetchone()
-    return [] if answers[0] == "ok" else [Finding(layout.warehouse.name, "the database's own integrity check fails")]
+Check = Callable[[sqlite3.Connection, Layout], list[str]]
 
 
-def _consistent(connection: sqlite3.Connection, layout: Layout) -> list[Finding]:
-    days = connection.execute(statement("sqlite/days_that_differ")).fetchone()[0]
-    return [Finding(layout.warehouse.name, f"{days} days of daily_visit_metrics differ from the facts")] if days else []
+def _checked(check: Check, connection: sqlite3.Connection, layout: Layout) -> list[Finding]:
+    try:
+        found = check(connection, layout)
+    except UNREADABLE as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in BUSY:
+            raise
+        found = [f"cannot be read ({check.__name__.strip('_').replace('_', ' ')})"]
+    return [Finding(layout.warehouse.name, what) for what in found]
+
+
+def _version(connection: sqlite3.Connection) -> Any:
+    row = connection.execute("SELECT version FROM warehouse").fetchone()
+    return row and row[0]
+
+
+def _soundness(connection: sqlite3.Connection, layout: Layout) -> list[str]:
+    answer = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    return [] if answer[0] == "ok" else ["the database's own integrity check fails"]
+
+
+def _schema(connection: sqlite3.Connection, layout: Layout) -> list[str]:
+    """Tables and indexes declared as this release declares them, carried columns aside, and no trigger."""
+    with closing(sqlite3.connect(":memory:")) as fresh:
+        for step in range(1, SCHEMA_VERSION + 1):
+            for text in statements(f"sqlite/schema/v{step}"):
+                fresh.execute(text)
+        ours = {row[1] for row in fresh.execute("PRAGMA table_info(fact_visits)")}
+        expected = _declarations(fresh)
+    carried = [row[1] for row in connection.execute("PRAGMA table_info(fact_visits)") if row[1] not in ours]
+    expected["fact_visits"] = sorted([*expected["fact_visits"], *(f"{identifier(name)} TEXT" for name in carried)])
+    there = _declarations(connection)
+    wrong = sorted(name for name, parts in expected.items() if there.get(name) != parts)
+    triggers = connection.execute("SELECT count(*) FROM sqlite_schema WHERE type = 'trigger'").fetchone()[0]
+    return [f"{name} is not declared as this release declares it" for name in wrong] + (
+        [f"{triggers} triggers are there that no release made"] if triggers else []
+    )
+
+
+def _declarations(connection: sqlite3.Connection) -> dict[str, list[str]]:
+    """Each table's and index's declaration in its parts: a column that was added stands where it was added."""
+    rows = connection.execute(
+        "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND type IN ('table', 'index')"
+    )
+    return {name: sorted(part.strip() for part in sql.split(",")) for name, sql in rows}
+
+
+def _content(connection: sqlite3.Connection, layout: Layout) -> list[str]:
+    return [
+        f"{table}: the rows of {count:,} {PART_WORDS.get(table, 'parts')} are not what the runs left"
+        for table, count in differing_parts(connection).items()
+    ]
+
+
+PART_WORDS = {
+    "fact_visits": "days", "metric_changes": "runs", "lateness": "runs", "runs": "runs", "quarantine": "sources",
+    "quarantine_rows": "deliveries", "deliveries": "sources", "state": "sources",
+}  # fmt: skip
+
+
+def _metrics(connection: sqlite3.Connection, layout: Layout) -> list[str]:
+    differing = connection.execute(statement("sqlite/days_that_differ")).fetchone()[0]
+    unsaid = connection.execute(statement("sqlite/verify/days_not_as_changed")).fetchone()[0]
+    return ([f"{differing:,} days of daily_visit_metrics differ from the facts"] if differing else []) + (
+        [f"{unsaid:,} days of daily_visit_metrics are not what metric_changes says last"] if unsaid else []
+    )
+
+
+def _state(connection: sqlite3.Connection, layout: Layout) -> list[str]:
+    differing = connection.execute(statement("sqlite/verify/states_that_differ")).fetchone()[0]
+    return ["state or version are not what the newest runs left"] if differing else []
+
+
+def _runs(connection: sqlite3.Connection, layout: Layout) -> list[str]:
+    """Each loaded run against its manifest, of the sources that deliver into this data folder."""
+    findings = []
+    for row in connection.execute("SELECT * FROM runs ORDER BY version").fetchall():
+        if not (layout.raw / row["source"]).is_dir():
+            continue
+        try:
+            manifest = read_json(layout.record(row["run_id"]) / FILE_NAME)
+        except (OSError, ValueError):
+            findings.append(f"the record of run {row['run_id']}, which is loaded, cannot be read")
+            continue
+        loaded = manifest.get("load") or {"version": row["version"]}
+        said = (manifest.get("source"), manifest.get("as_of"), manifest.get("counts"), loaded["version"])
+        if said != (row["source"], row["as_of"], json.loads(row["counts"]), row["version"]):
+            findings.append(f"run {row['run_id']} is not what its manifest says")
+    return findings
+
+
+def _deliveries(connection: sqlite3.Connection, layout: Layout) -> list[str]:
+    """What the warehouse knows of each delivery against the raw ledger; one that is only in the ledger is pending."""
+    names = list(Delivery.__dataclass_fields__)
+    findings = []
+    for (source,) in connection.execute("SELECT DISTINCT source FROM deliveries").fetchall():
+        if not (layout.raw / source).is_dir():
+            continue
+        ledger = {each.sequence: each for each in read_ledger(layout, source)}
+        rows = connection.execute(f"SELECT {', '.join(names)} FROM deliveries WHERE source = ?", [source]).fetchall()
+        wrong = sum(ledger.get(row["sequence"]) != Delivery(**dict(row)) for row in rows)
+        if wrong:
+            findings.append(f"{wrong:,} deliveries of {source} are not what the ledger in raw says")
+    return findings
+
+
+_CHECKS: tuple[Check, ...] = (_soundness, _schema, _content, _metrics, _state, _runs, _deliveries)

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from lib.clock import file_stamp, now
+from lib.content import write_all_hashes
 from lib.errors import PipelineError, StoredDataChanged, TemporaryFailure
 from lib.files import sync_folder
 from lib.layout import Layout
@@ -215,6 +216,8 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             for text in statements(f"sqlite/schema/v{step}"):
                 connection.execute(text)
+            if step == 3:
+                write_all_hashes(connection)
             connection.execute(f"PRAGMA user_version = {step}")
 
 

@@ -9,7 +9,7 @@ said AS (
     SELECT
         source,
         watermark_after,
-        json_extract(counts, '$.staged') AS staged,
+        json_extract(counts, '$$.staged') AS staged,
         as_of,
         run_id
     FROM newest
