@@ -96,7 +96,8 @@ class Counts:
 class Result:
     """One run. `failures`: rule → the deliveries that break it by themselves (0 stands for the whole batch).
 
-    `lateness`: hours behind the watermark, rounded up → versions loaded, versions missed; none before a watermark.
+    `lateness`: hours behind the watermark, rounded up → versions loaded, versions missed; none before a watermark,
+    nor in a full refresh: nothing comes late in it.
     """
 
     passed: bool
@@ -247,7 +248,7 @@ class Model(Contract):
             changes = metric_changes(
                 self.facts, facts, was_deleted=self.deleted, is_deleted=deleted, watermark=self.watermark
             )
-            lateness = self._lateness([facts[key] for key in staged], outside, facts)
+            lateness = {} if full_refresh else self._lateness([facts[key] for key in staged], outside, facts)
             newest = max((version.last_updated for version in accepted.values()), default=None)
             marks = [None if full_refresh else self.watermark, newest and min(as_of.astimezone(UTC), newest)]
             self.watermark = max((mark for mark in marks if mark is not None), default=None)
