@@ -46,8 +46,8 @@ def print_status(layout: Layout, max_age: str | None) -> None:
     for state in states:
         watermark = stored_instant(state["watermark_last_updated"])
         out.print(
-            f"{state['source']}: {facts.get(state['source'], 0):,} visits{_deleted(deleted.get(state['source'], 0))}, watermark "
-            f"{short_instant(watermark) if watermark else 'none'}, last run {state['last_run_id']}",
+            f"{state['source']}: {facts.get(state['source'], 0):,} visits{_deleted(deleted.get(state['source'], 0))}, "
+            f"watermark {short_instant(watermark) if watermark else 'none'}, last run {state['last_run_id']}",
             soft_wrap=True,
         )
     out.print(f"{days:,} days in daily_visit_metrics")
