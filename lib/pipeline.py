@@ -22,7 +22,7 @@ from lib.report import write_report
 from lib.resume import check_resumable, newest_run, note_finished, reopen, unfinished_notebooks
 from lib.run import Options, Run
 from lib.state import write_state_copy
-from lib.warehouse import copy_aside, writing
+from lib.warehouse import copy_aside, reading, writing
 
 
 class Terminated(KeyboardInterrupt):
@@ -194,16 +194,18 @@ def _decide(
 
 def _is_loaded(run: Run) -> bool | None:
     """Whether the commit took place: the warehouse knows, whatever became of the kernel. None when it cannot be asked:
-    what is not known is not recorded. A connection that writes is needed, to roll back what a killed kernel left."""
+    what is not known is not recorded. Only a connection that writes can roll back what a killed kernel left, and only
+    one that reads can be had on a disk that fails."""
     manifest = Manifest.read(run.record)
     if manifest.get("load") or not manifest.get("gate"):  # written after the commit; before 04 may begin
         return manifest.get("load") is not None
-    try:
-        with writing(run.layout) as connection:
-            return connection.execute("SELECT 1 FROM runs WHERE run_id = ?", [run.run_id]).fetchone() is not None
-    except PipelineError as error:
-        log_exception(run.log, error, "asking the warehouse whether the run was loaded")
-        return None
+    for opened in (writing, reading):
+        try:
+            with opened(run.layout) as connection:
+                return connection.execute("SELECT 1 FROM runs WHERE run_id = ?", [run.run_id]).fetchone() is not None
+        except PipelineError as error:
+            log_exception(run.log, error, "asking the warehouse whether the run was loaded")
+    return None
 
 
 def _untold(run: Run) -> str:

@@ -19,7 +19,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { OPEN = 1, WRITE, SYNC, RENAME, TRUNCATE, UNLINK, LINK, FOLDER };
+enum { OPEN = 1, WRITE, SYNC, RENAME, TRUNCATE, UNLINK, LINK, FOLDER, CREATE };
 enum { COUNT = 0, FAIL = 1, SHORT = 2, KILL = 3, TORN_KILL = 4 };
 enum { TRACED = 65536 };
 
@@ -93,7 +93,8 @@ static int fate(int kind) {
 #define OPENING(name, folder, ...) \
     mode_t mode = 0; \
     if (flags & (O_CREAT | __O_TMPFILE)) { va_list rest; va_start(rest, flags); mode = va_arg(rest, mode_t); va_end(rest); } \
-    REFUSE_WHEN((flags & O_ACCMODE) != O_RDONLY && concerns_path(folder, path), OPEN) \
+    REFUSE_WHEN((flags & O_ACCMODE) != O_RDONLY && concerns_path(folder, path), \
+                (flags & O_CREAT) && faccessat(folder, path, F_OK, 0) ? CREATE : OPEN) \
     return NEXT(name)(__VA_ARGS__, flags, mode);
 
 int open(const char *path, int flags, ...) { OPENING(open, AT_FDCWD, path) }

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("shim.c")
-KINDS = ("", "open", "write", "sync", "rename", "truncate", "unlink", "link", "mkdir")
-OPEN, WRITE, SYNC, RENAME, TRUNCATE, UNLINK, LINK, FOLDER = range(1, len(KINDS))
-NEEDS_ROOM = (OPEN, WRITE, SYNC, RENAME, LINK, FOLDER)
+KINDS = ("", "open", "write", "sync", "rename", "truncate", "unlink", "link", "mkdir", "create")
+OPEN, WRITE, SYNC, RENAME, TRUNCATE, UNLINK, LINK, FOLDER, CREATE = range(1, len(KINDS))
+NEEDS_ROOM = (CREATE, WRITE, SYNC, RENAME, LINK, FOLDER)
 """What fails on a full disk: an fsync, too, where blocks are given late. Shortening and removing do not."""
 ANY = tuple(range(1, len(KINDS)))
 

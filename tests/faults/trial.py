@@ -105,6 +105,8 @@ def examine(world: World, expected: Expected, found: Try) -> None:
         found.wrong.append(f"no end within {HANGS_AFTER:.0f} s")
     elif found.exit_code >= 0:
         allowed = (0, 8) if found.tables == "new" else (7,)
+        if "the warehouse does not answer" in words:  # on a disk that fails: no outcome is told, and the record is open
+            allowed = (7,)
         if found.exit_code not in allowed:
             found.wrong.append(f"exit {found.exit_code} with {found.tables} tables: {words.strip()[-300:]}")
         if "Traceback" in words:
