@@ -13,11 +13,13 @@ from lib.lock import hold_warehouse
 from lib.provenance import actor
 from lib.warehouse import transaction, writing
 
-Decision = Literal["accept", "discard", "reinstate"]
+Decision = Literal["accept", "discard", "reinstate", "reveal"]
 
 
-def record_decision(layout: Layout, decision: Decision, *, source: str, delivery: int, scope: str, reason: str) -> None:
-    """Append who decided what, when and why, about one delivery."""
+def record_decision(
+    layout: Layout, decision: Decision, *, source: str, delivery: int | None, scope: str, reason: str
+) -> None:
+    """Append who decided what, when and why, about one delivery or none."""
     entry = {
         "time": instant_text(now()),
         "actor": actor(),

@@ -8,6 +8,9 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
+from rich.console import Console
+
+from lib.config import Settings
 from lib.content import differing_parts
 from lib.deliveries import Delivery, read_ledger
 from lib.errors import PipelineError, StoredDataChanged, TemporaryFailure
@@ -26,17 +29,56 @@ UNREADABLE = (sqlite3.Error, ValueError, TypeError, OverflowError)
 ATTEMPTS = 5
 
 
-def print_verification(layout: Layout) -> None:
-    """Print what was checked. Raises StoredDataChanged when anything is not what it was, after naming each."""
+def print_verification(layout: Layout, *, rebuild_for: Settings | None = None, reveal: bool = False) -> None:
+    """Print what was checked. Raises StoredDataChanged when anything is not what it was, after naming each.
+
+    `rebuild_for`: build the tables again from raw too; `reveal`: with the keys of the rows that differ.
+    """
     out, _ = consoles()
     findings = find_changes(layout)
-    for finding in findings:
-        out.print(f"{finding.where}: {finding.what}", markup=False, soft_wrap=True)
+    _print(out, findings)
+    remedy = "restore them from a backup, or ask who changed them."
+    if rebuild_for:
+        differing = _rebuild(out, layout, rebuild_for, reveal)
+        if differing and not findings:
+            remedy = "restore the warehouse from a backup, or build the tables again with --full-refresh."
+        findings += differing
     if findings:
         raise StoredDataChanged(
-            f"{len(findings)} things are not what they were; restore them from a backup, or ask who changed them."
+            f"{len(findings)} {'thing is' if len(findings) == 1 else 'things are'} not what they were; {remedy}"
         )
-    out.print("snapshots, records and tables are what the runs left")
+    also = ", and what raw gives when every run is done again" if rebuild_for else ""
+    out.print(f"snapshots, records and tables are what the runs left{also}", soft_wrap=True)
+
+
+def _rebuild(out: Console, layout: Layout, settings: Settings, reveal: bool) -> list[Finding]:
+    from lib.rebuild import rebuild_tables
+
+    def progress(line: str) -> None:
+        out.print(line, markup=False, soft_wrap=True)
+
+    try:
+        rebuilt = rebuild_tables(layout, settings, progress)
+    except StoredDataChanged as changed:
+        where, _, what = str(changed).partition(": ")
+        findings = [Finding(where, what)]
+        _print(out, findings)
+        return findings
+    findings = [Finding(layout.warehouse.name, each.text) for each in rebuilt.differences]
+    _print(out, findings)
+    for each in rebuilt.differences if reveal else ():
+        for kind in ("missing", "unsupported", "differing"):
+            for key in getattr(each, kind):
+                progress(f"{each.table}, {kind}: {' '.join(str(part) for part in key)}")
+    for count, what in ((rebuilt.other_code, "made by other code"), (rebuilt.other_rules, "staged under other rules")):
+        if count and findings:
+            progress(f"{count:,} of {rebuilt.runs:,} runs were {what} than now: differences may come from that")
+    return findings
+
+
+def _print(out: Console, findings: list[Finding]) -> None:
+    for finding in findings:
+        out.print(f"{finding.where}: {finding.what}", markup=False, soft_wrap=True)
 
 
 def find_changes(layout: Layout) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -123,8 +124,80 @@ def trace(
 
 
 @app.command(short_help="are snapshots, records and tables as left?")
-def verify(config: Config = "config.yaml", data_dir: DataDir = "data", warehouse: Warehouse = None) -> None:
-    """Check that snapshots, records and tables are what the runs left; exit 6 and name what is not."""
+def verify(
+    config: Config = "config.yaml",
+    data_dir: DataDir = "data",
+    warehouse: Warehouse = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Build the tables again from raw, elsewhere, and compare them.")
+    ] = False,
+    reveal: Annotated[
+        bool, typer.Option("--reveal", help="Name the rows that differ (on a terminal; noted in the journal).")
+    ] = False,
+) -> None:
+    """Check that snapshots, records and tables are what the runs left; exit 6 and name what is not.
+
+    With --rebuild every recorded run is done again in a temporary folder, from its manifest and the raw snapshots, and
+    the tables are compared by content. Differences are counted by kind.
+    """
+    from lib.config import load_settings
+    from lib.reveal import allow_reveal
     from lib.verify import print_verification
 
-    print_verification(layout_of(config, data_dir, warehouse))
+    if reveal and not rebuild:
+        raise UsageError("--reveal: goes with --rebuild.")
+    layout = layout_of(config, data_dir, warehouse)
+    settings = load_settings(from_here(config))
+    if reveal:
+        allow_reveal(layout, settings.source.name, "verify --rebuild")
+    print_verification(layout, rebuild_for=settings if rebuild else None, reveal=reveal)
+
+
+@app.command(short_help="how a day's published metrics came about")
+def why(
+    day: Annotated[str, typer.Argument(metavar="DATE", help="The day, like 2025-12-06.")],
+    config: Config = "config.yaml",
+    data_dir: DataDir = "data",
+    warehouse: Warehouse = None,
+    reveal: Annotated[
+        bool, typer.Option("--reveal", help="Show small numbers too (on a terminal; noted in the journal).")
+    ] = False,
+) -> None:
+    """Each change of a day's published metrics: run, time of its commit, cause, the metrics before and after.
+
+    Patients and costs are told only where enough visits are behind them, and behind their difference.
+    """
+    from lib.config import load_settings
+    from lib.published import parse_day, print_why
+    from lib.reveal import allow_reveal
+    from lib.terminal import consoles
+
+    layout = layout_of(config, data_dir, warehouse)
+    settings = load_settings(from_here(config))
+    parse_day(day)
+    if reveal:
+        allow_reveal(layout, settings.source.name, f"why {day}")
+    print_why(consoles()[0], layout, day, minimum=settings.min_group_size, reveal=reveal)
+
+
+@app.command("as-of", short_help="the daily metrics as a run published them")
+def as_of(
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="A loaded run's id; see history.")],
+    config: Config = "config.yaml",
+    data_dir: DataDir = "data",
+    warehouse: Warehouse = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FILE", help="Write every day, exact, as CSV (a new file, 0600).")
+    ] = None,
+) -> None:
+    """daily_visit_metrics as that run left it, worked out from the changes of every run up to it."""
+    from lib.config import load_settings
+    from lib.published import metrics_as_of, print_as_of, write_csv
+    from lib.terminal import consoles
+
+    frame = metrics_as_of(layout_of(config, data_dir, warehouse), run_id)
+    if to is None:
+        print_as_of(consoles()[0], frame, run_id, load_settings(from_here(config)).min_group_size)
+        return
+    write_csv(frame, to.expanduser())
+    typer.echo(f"{len(frame):,} days as run {run_id} left them: {to}")
