@@ -11,7 +11,7 @@ READY := .venv/.ready
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lab lint bench lock clean
+.PHONY: help setup run test faults lab lint bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ run: $(READY) ## run the pipeline on the shipped sample, or as ARGS say
 
 test: $(READY) ## run the tests, JOBS at a time
 	@$(PY) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+faults: $(READY) ## kill, starve and spoil runs in every way (hours; FAULT_KILLS=20 FAULT_CALLS=7 for a short one)
+	@$(PY) -m tests.faults
 
 lab: $(READY) ## step through the notebooks in JupyterLab, on this project's kernel
 	@JUPYTER_PREFER_ENV_PATH=1 PYTHONPATH="$(CURDIR)" $(PY) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \

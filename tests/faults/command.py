@@ -22,13 +22,11 @@ DYING_SECONDS = 5.0
 class Command:
     """One run of the real command in a session of its own; its words go into the world's `told` file."""
 
-    def __init__(
-        self, world: World, number: int, *more: str, start: list[str] | None = None, **environment: str
-    ) -> None:
+    def __init__(self, world: World, number: int, apart: str = "", **environment: str) -> None:
         self.world = world
         self.began, self.seconds = time.monotonic(), 0.0
-        words = [*(start or []), sys.executable, str(ROOT / "run_pipeline.py"), *world.words(number), *more]
-        with told(world).open("wb") as stream:
+        words = [sys.executable, str(ROOT / "run_pipeline.py"), *world.words(number)]
+        with told(world, apart).open("wb") as stream:
             self.process = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True,
                 env={**os.environ, **environment}, cwd=world.folder.parent,
@@ -63,10 +61,11 @@ class Command:
 
     def kill_kernel(self) -> None:
         """Kill the kernel that runs, or the next one; nothing when the run ends before."""
-        found: list[int] = []
-        if self.until(lambda: found.extend(filter(None, [self.kernel()])) or found):
-            with suppress(ProcessLookupError):  # it has just ended by itself
-                os.kill(found[0], signal.SIGKILL)
+        while not (kernel := self.kernel()):
+            if self.process.poll() is not None:
+                return
+        with suppress(ProcessLookupError):  # it has just ended by itself
+            os.kill(kernel, signal.SIGKILL)
 
     def kernel(self) -> int | None:
         """The process id of the kernel that runs now."""

@@ -17,6 +17,7 @@ import nbformat
 from lib import execute, extract, load, pipeline, report, stage, validate  # noqa: F401 (imported once, before the forks)
 from lib.cli.main import main
 from lib.cli.run import run as run_command  # noqa: F401
+from lib.confidential import log_exception
 from lib.config import load_settings
 from lib.errors import PipelineError, as_ours
 from lib.execute import Execution, Failure
@@ -57,7 +58,7 @@ def begin(config: Path, data_dir: Path, as_of: str) -> Run:
 def stand_in() -> None:
     """Put the calls in the notebooks' place."""
     pipeline.execute_notebook = execute_here  # type: ignore[attr-defined]
-    validate.evaluate_gate = plain_gate  # type: ignore[assignment,attr-defined]
+    validate.evaluate_gate = plain_gate  # type: ignore[attr-defined]
 
 
 def execute_here(
@@ -71,7 +72,7 @@ def execute_here(
     try:
         STAGES[name](Run.existing(parameters["data_dir"], run_id))
     except Exception as error:
-        execute.log_exception(log, error, name)
+        log_exception(log, error, name)
         ours = as_ours(error)
         message = (
             str(ours) if isinstance(ours, PipelineError) else f"{type(ours).__name__} in {name}; details in the log"

@@ -50,7 +50,7 @@ class Lane:
         self.seconds = taken if not self.seconds else 0.7 * self.seconds + 0.3 * taken
         if found.exit_code != 0:
             found.wrong.append(f"ended with {found.exit_code}: {told(self.world).read_text()[-300:]}")
-        self._look(found, expected, is_over=found.exit_code == 0)
+        self.look(found, expected, is_over=found.exit_code == 0)
         if found.tables != "new":
             found.wrong.append(f"{found.tables} tables after a run that nobody disturbed")
         if left := self.world.leftovers():
@@ -71,11 +71,12 @@ class Lane:
                 command.kill_kernel()
         found.exit_code = command.wait()
         self.killed += found.exit_code != 0
-        self._look(found, expected, is_over=found.exit_code == 0)
+        self.look(found, expected, is_over=found.exit_code == 0)
         self._judge(found)
         return found
 
-    def _look(self, found: Try, expected: Expected, *, is_over: bool) -> None:
+    def look(self, found: Try, expected: Expected, *, is_over: bool) -> None:
+        """What must hold after any run of the real command: an end, no process left, old tables or new."""
         if found.exit_code is None:
             found.wrong.append(f"no end within {HANGS_AFTER:.0f} s")
         if left := still_alive(self.world):

@@ -71,9 +71,9 @@ def run_here(
     return forked(body)
 
 
-def told(world: World) -> Path:
-    """The file with the last run's words; beside the world, so that no fault concerns it."""
-    return world.folder.with_name(world.folder.name + ".told")
+def told(world: World, apart: str = "") -> Path:
+    """The file with the last run's words; beside the world, so that no fault concerns it. `apart`: of a second run."""
+    return world.folder.with_name(f"{world.folder.name}.told{apart}")
 
 
 def prepare(world: World, prepared: Path) -> Expected:
