@@ -138,6 +138,11 @@ def _shown(frame: pd.DataFrame, hidden: Any, reveal: bool) -> pd.DataFrame:
 
 def _staged_file(run: Run, name: str) -> Path:
     path = run.staging / name
+    if not path.exists() and run.manifest.get("staged"):
+        raise UsageError(
+            f"the staged rows of run {run.run_id} were pruned; python run_pipeline.py --full-refresh stages every "
+            "delivery again, from the snapshots; then open that run."
+        )
     if not path.exists():
         raise UsageError(f"run {run.run_id} has staged nothing yet; run 02_stage first.")
     return path
