@@ -230,7 +230,7 @@ def repeat(data: bytes, rng: random.Random) -> bytes:
 
 def plant_long_field(data: bytes, rng: random.Random) -> bytes:
     at = rng.randint(0, len(data))
-    fill = rng.choice((b"x", b"xy\n", b"x,", b'""'))
+    fill = rng.choice((b"x", b"x" * 999 + b"\n", b"x,", b'""'))
     long = fill * (rng.choice((FIELD_LIMIT, FIELD_LIMIT + 1, 3 * FIELD_LIMIT)) // len(fill))
     return data[:at] + rng.choice((long, b'"' + long + b'"', b'"' + long + b'"x')) + data[at:]
 

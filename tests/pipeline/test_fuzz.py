@@ -129,8 +129,9 @@ def what_it_holds(data: bytes, config: dict[str, Any]) -> Held | None:
 
 
 def check_message(message: str, data: bytes, config: dict[str, Any]) -> None:
-    """One line, without a cell of the file but names of its first row."""
+    """One line, without a cell of the file but names of its first row. The gate's own shares are no cells."""
     assert message and message.isprintable(), "one line"
+    message = re.sub(r"\d+\.\d\d %", "", message)
     if data[:2] == b"\x1f\x8b":
         unpack = zlib.decompressobj(wbits=31)
         try:
