@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from lib.content import keeping_content
 from lib.errors import StoredDataChanged, UsageError
 from lib.files import append_line, read_lines
 from lib.layout import Layout
@@ -96,13 +97,15 @@ def sync_ledger(layout: Layout, connection: sqlite3.Connection, source: str) -> 
             f"raw/{source}/deliveries.jsonl: lacks delivery {min(lacking)[0]} as the warehouse knows it; restore raw "
             "from the backup that the warehouse is from."
         )
-    for each in ledger:
-        if each.sequence not in known:
-            connection.execute(
-                "INSERT INTO deliveries (source, sequence, path, sha256, bytes, snapshot, clock, taken_by, status)"
-                " VALUES (:source, :sequence, :path, :sha256, :bytes, :snapshot, :clock, :taken_by, 'pending')",
-                asdict(each),
-            )
+    unknown = [each for each in ledger if each.sequence not in known]
+    if not unknown:
+        return
+    with keeping_content(connection, tables=["deliveries"]):
+        connection.executemany(
+            "INSERT INTO deliveries (source, sequence, path, sha256, bytes, snapshot, clock, taken_by, status)"
+            " VALUES (:source, :sequence, :path, :sha256, :bytes, :snapshot, :clock, :taken_by, 'pending')",
+            [asdict(each) for each in unknown],
+        )
 
 
 def standings(connection: sqlite3.Connection, source: str) -> list[Standing]:
