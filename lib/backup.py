@@ -25,9 +25,8 @@ from lib.files import CHUNK_BYTES, TEMPORARY_PREFIX, read_json, sha256_of_file, 
 from lib.layout import Layout
 from lib.manifest import FILE_NAME
 from lib.provenance import actor, host
-from lib.record import verify_records
 from lib.state import write_state_copy
-from lib.verify import verify_snapshots, verify_tables
+from lib.verify import find_changes
 from lib.warehouse import BUSY_SECONDS, plain_errors, reading
 
 NOTE = "BACKUP.json"
@@ -143,7 +142,7 @@ def _copy(layout: Layout, building: Path, folder: Path) -> Backup:
         write_state_copy(connection, copy)
         version = connection.execute("SELECT version FROM warehouse").fetchone()[0]
         last = connection.execute("SELECT max(run_id) FROM runs").fetchone()[0]
-    findings = [*verify_snapshots(copy), *verify_records(copy), *verify_tables(copy)]
+    findings = find_changes(copy)
     if findings:
         raise StoredDataChanged(f"{findings[0].where}: {findings[0].what}; nothing was backed up; see verify.")
     files = {path.relative_to(building).as_posix(): path for path in sorted(building.rglob("*")) if path.is_file()}

@@ -25,10 +25,9 @@ from lib.decisions import discard_delivery
 from lib.errors import StoredDataChanged, TemporaryFailure, UsageError
 from lib.files import read_json, sha256_of_file
 from lib.layout import Layout
-from lib.record import verify_records
 from lib.run import Run
 from lib.state import write_state_copy
-from lib.verify import verify_snapshots, verify_tables
+from lib.verify import find_changes
 from lib.warehouse import reading
 from tests.pipeline.clinic import ROOT, Clinic, row
 from tests.pipeline.plain_gate import plain_gate
@@ -57,8 +56,7 @@ def layout_of(clinic: Clinic) -> Layout:
 
 
 def changes(folder: Path) -> list[Any]:
-    layout = Layout.at(folder, None)
-    return [*verify_snapshots(layout), *verify_records(layout), *verify_tables(layout)]
+    return find_changes(Layout.at(folder, None))
 
 
 def copied(clinic: Clinic, name: str = "copy") -> Clinic:
