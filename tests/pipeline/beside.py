@@ -14,9 +14,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from fractions import Fraction
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -45,6 +46,7 @@ STAMPLESS = {name: None if name == "last_updated" else name for name in COLUMNS}
 NAMES = {name: name for name in COLUMNS}
 ANY_SHARE = {"max_missing_share": 1.0, "max_invalid_visit_date_share": 1.0, "max_refused_share": 1.0}
 """A gate that holds nothing but deliveries without any row."""
+END = datetime(2026, 3, 1, tzinfo=UTC)
 COUNTS = (
     "rows_read", "outside_held", "outside_missed", "outside_invalid", "refused", "known_refused", "newly_refused",
     "newly_missing", "newly_invalid_visit_date", "superseded", "staged", "inserted", "updated", "unchanged",
@@ -198,6 +200,12 @@ class Pair:
             else:
                 yield from self._run(step)
 
+    def last_runs(self) -> Iterator[Run]:
+        """A run, and others while it held only some of what waited."""
+        yield Run(END)
+        while any(each.status == "pending" for each in self.model.deliveries.values()):
+            yield Run(END)
+
     def _decide(self, step: Decide) -> None:
         sequence = decide(step, self.model)
         if sequence is not None:
@@ -259,7 +267,7 @@ class Pair:
 
     def same_run(self, result: RunResult, expected: Result) -> None:
         """Exit code, window, counts of every scope, reasons, what failed, changes and lateness."""
-        assert result.exit_code == (0 if expected.passed else 4), (result.exit_code, result.message)
+        same("exit code", (result.exit_code, result.message), (0 if expected.passed else 4, result.message))
         assert result.run is not None
         same("cutoff", result.run.window.cutoff, expected.cutoff)
         counted = {0: expected.counts, **expected.by_delivery}
@@ -314,6 +322,30 @@ def new_pair(source: Source = INCREMENTS) -> Iterator[Pair]:
         yield Pair(Clinic(Path(folder), source.config()), source.model())
 
 
+def check_history(source: Source, history: Iterable[Step]) -> None:
+    """AssertionError unless every run of the history, and of those that take what still waits, is what the model says.
+
+    And unless the master property holds: a full refresh gives the same visits, present or deleted, where nothing was
+    missed; and the same lineage and quarantine, where nothing was even outside the window.
+    """
+    with new_pair(source) as pair:
+        for _, result, expected in pair.play(chain(history, pair.last_runs())):
+            pair.same_run(result, expected)
+            pair.same_tables()
+        if not pair.clinic.warehouse.exists():
+            return
+        fates, visits, published = dict(pair.fates), states(pair.clinic), daily(pair.clinic)
+        whole = rows_read(pair.clinic)
+        for _, result, expected in pair.play([Run(END, full_refresh=True)]):
+            pair.same_run(result, expected)
+            pair.same_tables()
+        if not fates.get("missed"):
+            same("visits after a full refresh", states(pair.clinic), visits)
+            same("metrics after a full refresh", daily(pair.clinic), published)
+        if not fates.get("outside"):
+            same("lineage and quarantine after a full refresh", rows_read(pair.clinic), whole)
+
+
 def same(what: str, found: Any, expected: Any) -> None:
     """AssertionError that names what differs, and how."""
     if found == expected:
@@ -344,6 +376,18 @@ def fact_row(fact: Version, deleted: tuple[datetime, int] | None = None) -> tupl
 
 def facts(clinic: Clinic) -> list[tuple[Any, ...]]:
     return clinic.query(f"SELECT {', '.join(FACT)} FROM fact_visits ORDER BY source, visit_id")
+
+
+def rows_read(clinic: Clinic) -> list[Any]:
+    """Which row each visit is of, and which rows were refused."""
+    return [*facts(clinic), *sorted(quarantine(clinic))]
+
+
+def states(clinic: Clinic) -> list[tuple[Any, ...]]:
+    """Each visit's values, and whether and since when it is deleted."""
+    return clinic.query(
+        "SELECT source, visit_id, row_hash, deleted_at, deleted_seq FROM fact_visits ORDER BY source, visit_id"
+    )
 
 
 def daily(clinic: Clinic) -> list[tuple[Any, ...]]:

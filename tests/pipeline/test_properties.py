@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -22,10 +22,11 @@ from hypothesis import strategies as st
 from tests.histories import BASE, HOUR, Deliver, Item, Run, Step, histories, items
 from tests.model import Model
 from tests.pipeline.beside import (
+    END,
     INCREMENTS,
     STAMPLESS_FULL,
-    Pair,
     Source,
+    check_history,
     daily,
     facts,
     grouped,
@@ -37,7 +38,6 @@ from tests.pipeline.beside import (
 EXAMPLES = int(os.environ.get("PROPERTY_EXAMPLES", "30"))
 SEED = os.environ.get("PROPERTY_SEED")
 SHRINKS = "PROPERTY_NO_SHRINK" not in os.environ
-END = datetime(2026, 3, 1, tzinfo=UTC)
 LATE = BASE + 6 * HOUR
 GOOD: tuple[Item, ...] = (
     {"visit_id": "good", "patient_id": "p", "visit_date": "2025-12-01", "last_updated": "2025-12-06T12:00:00Z"},
@@ -80,32 +80,8 @@ def source_and_history(draw: st.DrawFn) -> tuple[Source, list[Step]]:
 def test_every_run_is_what_the_model_says_and_the_increments_are_as_one_full_refresh(
     drawn: tuple[Source, list[Step]],
 ) -> None:
-    """Tables, counts, reasons, changes, lateness, quarantine, statuses and state, after every run and every death. Then
-    the master property: a full refresh gives the same visits, present or deleted, where nothing was missed; and the
-    same lineage and quarantine, where nothing was even outside the window."""
-    source, history = drawn
-    with new_pair(source) as pair:
-        for _, result, expected in pair.play([*history, Run(END)]):  # the last takes what still waits
-            pair.same_run(result, expected)
-            pair.same_tables()
-        if not pair.clinic.warehouse.exists():
-            return
-        visits, published, whole = states(pair), daily(pair.clinic), (facts(pair.clinic), set(quarantine(pair.clinic)))
-        fates = dict(pair.fates)
-        for _, result, expected in pair.play([Run(END, full_refresh=True)]):
-            pair.same_run(result, expected)
-            pair.same_tables()
-        if not fates.get("missed"):
-            assert (states(pair), daily(pair.clinic)) == (visits, published)
-        if not fates.get("outside"):
-            assert (facts(pair.clinic), set(quarantine(pair.clinic))) == whole
-
-
-def states(pair: Pair) -> list[tuple[Any, ...]]:
-    """Each visit's values, and whether and since when it is deleted."""
-    return pair.clinic.query(
-        "SELECT source, visit_id, row_hash, deleted_at, deleted_seq FROM fact_visits ORDER BY source, visit_id"
-    )
+    """Tables, counts, reasons, changes, lateness, quarantine, statuses and state, after every run and every death."""
+    check_history(*drawn)
 
 
 @given(
