@@ -169,7 +169,8 @@ def _caveats(manifest: dict[str, Any]) -> list[str]:
         deleted, restored = counts["visits_deleted"], counts["visits_restored"]
         lines.append(f"deletes    {deleted:,} visits newly marked deleted, {restored:,} came back")
     if others := counts.get("changed_rules"):
-        lines.append(f"rules      {others:,} loaded deliveries were staged under other settings: run --full-refresh")
+        were = "delivery was" if others == 1 else "deliveries were"
+        lines.append(f"rules      {others:,} loaded {were} staged under other settings: run --full-refresh")
     return lines
 
 
