@@ -156,7 +156,8 @@ def _close(run: Run, executions: list[Execution], interrupt: KeyboardInterrupt |
     failure = executions[-1].failure if executions and not interrupt else None
     loaded = _is_loaded(run)
     if loaded is None:
-        return Ended(TemporaryFailure.exit_code, "unknown", _untold(run), run.manifest.content, run.record)
+        manifest = Manifest.read(run.record).content
+        return Ended(TemporaryFailure.exit_code, "unknown", _untold(run), manifest, run.record)
     outcome, exit_code, message = _decide(loaded, failure, interrupt)
     try:
         if loaded:
