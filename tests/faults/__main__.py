@@ -134,6 +134,8 @@ class Lanes:
     def _hear(self, said: dict[str, object]) -> None:
         if "fault" in said:
             self.report.add(said)
+            for each in said["wrong"]:  # type: ignore[attr-defined]
+                print(f"{said['fault']}, {said['at']}: {each}", file=sys.stderr, flush=True)
         elif "skipped" in said:
             self.report.notes.append(f"skipped: {said['skipped']}")
 
@@ -153,6 +155,8 @@ def main() -> int:
     """Run the parts one after the other; 1 when anything diverged, 130 when interrupted."""
     sizes = Sizes.read()
     report = Report()
+    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT, too: a shell lets what it puts behind it ignore that one
+        signal.signal(number, signal.default_int_handler)
     memory = Path("/dev/shm")
     place = os.environ.get("FAULT_FOLDER") or (memory if os.access(memory, os.W_OK) else None)
     interrupted = False

@@ -41,6 +41,14 @@ class Lane:
         must_load(self.twin, self.number)
         return Expected(old, self.twin.published())
 
+    def measure(self) -> None:
+        """Two undisturbed runs, for their length: the first is slower, nothing is in the system's cache. Raises
+        RuntimeError when they do not load: whatever the matrix found then would not be for the faults."""
+        for _ in range(2):
+            found = self.let_live(self.deliver())
+            if found.wrong:
+                raise RuntimeError(f"an undisturbed run diverged: {found.wrong[0]}")
+
     def let_live(self, expected: Expected) -> Try:
         """A run that nobody disturbs must load and leave nothing behind."""
         found = Try(NOTHING, f"delivery {self.number}")
@@ -102,8 +110,7 @@ class Lane:
 def kill_at_random(folder: Path, seed: int, count: int) -> None:
     """Kill `count` runs; a line a try on the standard output."""
     lane = Lane(folder, seed)
-    for _ in range(2):  # the first is slower: nothing is in the system's cache
-        say(**asdict(lane.let_live(lane.deliver())))
+    lane.measure()
     while lane.killed < count:
         expected = lane.deliver()
         for _ in range(min(lane.random.randint(3, 5), count - lane.killed)):
