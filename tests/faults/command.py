@@ -32,10 +32,11 @@ class Command:
                 env={**os.environ, **environment}, cwd=world.folder.parent,
             )  # fmt: skip
 
-    def wait(self) -> int | None:
-        """The exit code, minus the signal that killed it; None when it hung, and was killed."""
+    def wait(self, usual: float = 0.0) -> int | None:
+        """The exit code, minus the signal that killed it; None when it hung, and was killed. A slow machine, where a run
+        takes `usual` seconds, is waited for longer."""
         try:
-            return self.process.wait(HANGS_AFTER)
+            return self.process.wait(max(HANGS_AFTER, 5 * usual))
         except subprocess.TimeoutExpired:
             self.kill()
             self.process.wait()

@@ -27,7 +27,7 @@ def interrupt(lane: Lane, expected: Expected, number: signal.Signals) -> Try:
     command.sleep(instant)
     command.until(lambda: len(lane.world.manifests()) > begun)
     command.kill(number)
-    found.exit_code = command.wait()
+    found.exit_code = command.wait(lane.seconds)
     lane.look(found, expected, is_over=False)
     outcome = list(lane.world.manifests().values())[-1].get("outcome")
     allowed = {(CODES[number], "interrupted"), (8, "loaded"), (0, "loaded")}
@@ -44,11 +44,11 @@ def two_at_once(lane: Lane, expected: Expected) -> Try:
     first = Command(lane.world, lane.number)
     first.until(first.kernel)
     second = Command(lane.world, lane.number, apart=".second")
-    second_code = second.wait()
+    second_code = second.wait(lane.seconds)
     words = told(lane.world, ".second").read_text()
     if second_code != 5 or f"process {first.process.pid} " not in words:
         found.wrong.append(f"the second ended with {second_code}: {words[-300:]}")
-    found.exit_code = first.wait()
+    found.exit_code = first.wait(lane.seconds)
     if found.exit_code != 0:
         found.wrong.append(f"the first ended with {found.exit_code}")
     lane.look(found, expected, is_over=True)
@@ -63,7 +63,7 @@ def foreign_kernelspec(lane: Lane, expected: Expected) -> Try:
     spec.mkdir(parents=True)
     (spec / "kernel.json").write_text(json.dumps({"argv": ["/bin/false"], "display_name": "x", "language": "python"}))
     command = Command(lane.world, lane.number, HOME=str(home))
-    found.exit_code = command.wait()
+    found.exit_code = command.wait(lane.seconds)
     if found.exit_code != 0:
         found.wrong.append(f"ended with {found.exit_code}: {told(lane.world).read_text()[-300:]}")
     lane.look(found, expected, is_over=True)
