@@ -53,7 +53,7 @@ def choose_run_batch(run: Run, offers: list[Offer]) -> Batch:
     options = run.options
     known = delivery_standings(run)
     batch = choose_batch(
-        known,
+        _without_new_ones(run, known),
         {offer.key for offer in offers},
         full_refresh=options.full_refresh,
         accept=options.accept,
@@ -84,6 +84,15 @@ def choose_run_batch(run: Run, offers: list[Offer]) -> Batch:
         }
     )
     return batch
+
+
+def _without_new_ones(run: Run, known: list[Standing]) -> list[Standing]:
+    """While loads are caught up that passed by an acceptance, which is accepted again: what it was not given for waits
+    for the next run."""
+    behind = run.manifest.get("behind") or {}
+    if not behind.get("accepted"):
+        return known
+    return [each for each in known if each.status != "pending" or each.delivery.sequence in behind["deliveries"]]
 
 
 def run_batch(run: Run) -> Batch:

@@ -24,15 +24,18 @@ DECIDED: dict[str, Status] = {"discard": "discarded", "reinstate": "pending"}
 @dataclass(frozen=True)
 class Behind:
     """How far a warehouse is behind the records of a source: the run it ends with (None: it holds none), the runs whose
-    loads it lacks, and whether one of these was a full refresh, which only another one can make up for."""
+    loads it lacks and the deliveries that these loaded, whether one of them was a full refresh, which only another one
+    can make up for, and what was accepted in them: by rule, the worst value that a delivery was held for."""
 
     last_run: str | None
     lost_runs: tuple[str, ...]
+    deliveries: tuple[int, ...]
     refresh: bool
+    accepted: dict[str, float]
 
     def to_json(self) -> dict[str, Any]:
         """As the manifest has it."""
-        return {**asdict(self), "lost_runs": list(self.lost_runs)}
+        return {**asdict(self), "lost_runs": list(self.lost_runs), "deliveries": list(self.deliveries)}
 
 
 @dataclass
@@ -54,16 +57,24 @@ def restore_marks(layout: Layout, connection: sqlite3.Connection, source: str) -
     last_loaded, horizon = _reach(connection, source)
     later = _manifests_after(layout, source, horizon)
     lost = [each for each in _manifests_after(layout, source, last_loaded) if _is_loaded(each)]
+    known = standings(connection, source)
+    fates = _fates(layout, source, later, _began(layout, horizon))
     with transaction(connection):
-        fates = _fates(layout, source, later, _began(layout, horizon))
-        for standing in standings(connection, source):
+        for standing in known:
             fate = fates.get(standing.delivery.sequence)
             if fate and standing.status != "loaded":
                 _give_back(connection, standing, fate)
     if not lost:
         return None
     _require_taken(layout, source, lost)
-    return Behind(last_loaded, tuple(each["run_id"] for each in lost), any(map(_is_refresh, lost)))
+    failed_rules = {each.delivery.sequence: each.failed_rules for each in standings(connection, source)}
+    return Behind(
+        last_run=last_loaded,
+        lost_runs=tuple(each["run_id"] for each in lost),
+        deliveries=tuple(sorted({mark["sequence"] for each in lost for mark in _marks(each)})),
+        refresh=any(map(_is_refresh, lost)),
+        accepted=_accepted(lost, failed_rules),
+    )
 
 
 def _reach(connection: sqlite3.Connection, source: str) -> tuple[str | None, str | None]:
@@ -97,6 +108,16 @@ def _is_loaded(manifest: dict[str, Any]) -> bool:
 
 def _is_refresh(manifest: dict[str, Any]) -> bool:
     return bool((manifest.get("batch") or {}).get("kind") == "refresh")
+
+
+def _accepted(lost: list[dict[str, Any]], failed_rules: dict[int, dict[str, float]]) -> dict[str, float]:
+    accepted: dict[str, float] = {}
+    for manifest in lost:
+        seen = [failed_rules.get(each["sequence"], {}) for each in _marks(manifest)]
+        for rule in (manifest.get("options") or {}).get("accept") or []:
+            values = [each[rule] for each in seen if rule in each]
+            accepted[rule] = max([accepted.get(rule, 0.0), *values])
+    return accepted
 
 
 def _marks(manifest: dict[str, Any]) -> list[dict[str, Any]]:

@@ -118,6 +118,14 @@ def an_accepted_delivery(clinic: Clinic) -> None:
     load(clinic, 4, on(4, "V4"))
 
 
+def accepted_after_the_backup(clinic: Clinic) -> None:
+    """Held before it: what it was held for is in the warehouse that is copied back."""
+    assert load(clinic, 2, on(2, "V2"), *BAD).exit_code == 4
+    shutil.rmtree(clinic.folder / "backup")
+    back_up(layout_of(clinic), clinic.folder / "backup")
+    assert load(clinic, 3, accept=RULES).exit_code == 0
+
+
 def a_full_refresh(clinic: Clinic) -> None:
     load(clinic, 5, on(5, "V5"))
     load(clinic, 6, on(2, "missed"), on(6, "V6"))
@@ -128,7 +136,7 @@ def a_full_refresh(clinic: Clinic) -> None:
 
 HISTORIES = [
     two_loads, a_move_a_correction_and_a_refusal, a_held_delivery, a_held_delivery_last, a_discarded_delivery,
-    discarded_and_reinstated, a_refused_delivery, a_full_refresh,
+    discarded_and_reinstated, a_refused_delivery, an_accepted_delivery, accepted_after_the_backup, a_full_refresh,
 ]  # fmt: skip
 
 
@@ -160,6 +168,23 @@ def test_a_delivery_discarded_after_the_backup_is_not_loaded_though_no_load_is_l
     assert (set(quick.facts()), quick.statuses()) == ({"V1"}, ["loaded", "discarded"])
     assert quick.query("SELECT reason FROM deliveries WHERE sequence = 2") == [("a test file",)]
     assert Run.existing(quick.data_dir).manifest["behind"] is None
+
+
+def test_what_was_accepted_is_accepted_again_for_what_it_was_given_for(quick: Clinic) -> None:
+    an_accepted_delivery(quick)
+    give_back_warehouse(quick)
+    result = load(quick, 8, on(8, "V8"), on(8, "V9"), *(row(f"worse{number}", patient_id="") for number in range(4)))
+    assert (result.exit_code, quick.statuses()) == (0, ["loaded", "loaded", "loaded", "pending"])
+    assert result.message.startswith("PASSED BY OVERRIDE")
+    assert set(quick.facts()) == {"V1", "V2", "V4"}
+    assert (load(quick, 8).exit_code, quick.statuses()[3]) == (4, "held"), "nobody accepted it"
+
+
+def test_an_acceptance_is_of_what_was_seen_and_no_worse(quick: Clinic) -> None:
+    an_accepted_delivery(quick)
+    give_back_warehouse(quick)
+    quick.config = {"rules": {"max_visit_cost": 9}}  # all rows of both deliveries are refused now
+    assert (load(quick, 8).exit_code, set(quick.facts())) == (4, {"V1"})
 
 
 def test_it_is_behind_until_a_run_has_loaded(quick: Clinic) -> None:
