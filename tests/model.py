@@ -95,6 +95,7 @@ class Counts:
 @dataclass(frozen=True)
 class Result:
     """One run. `failures`: rule → the deliveries that break it by themselves (0 stands for the whole batch).
+    `held_for`: where the gate failed, the broken rules, those that were accepted among them.
 
     `lateness`: hours behind the watermark, rounded up → versions loaded, versions missed; none before a watermark,
     nor in a full refresh: nothing comes late in it.
@@ -106,6 +107,7 @@ class Result:
     counts: Counts
     by_delivery: dict[int, Counts]
     failures: dict[str, set[int]]
+    held_for: set[str]
     changes: dict[date, Change]
     lateness: dict[int, tuple[int, int]]
     cutoff: datetime | None
@@ -236,8 +238,12 @@ class Model(Contract):
         scopes[0].visits_deleted = len(was.keys() & deleted.keys())
         scopes[0].visits_restored = len(self.deleted.keys() & now.keys())
 
-        broken = self._gate(scopes, {*new, *([] if full_refresh or not new else [0])}, waived)
-        failures = {rule: set(observed) for rule, observed in broken.items()}
+        broken = self._gate(scopes, {*new, *([] if full_refresh or not new else [0])})
+        failures = {
+            rule: {scope for scope, share in observed.items() if rule not in waived or share > waived[rule]}
+            for rule, observed in broken.items()
+        }
+        failures = {rule: failing for rule, failing in failures.items() if failing}
         if failures:
             alone = set().union(*failures.values()) - {0}
             for sequence in (alone or set(new)) & set(new):
@@ -260,7 +266,17 @@ class Model(Contract):
                 delivery.status, delivery.failed = "loaded", {}
         sequences, counts = tuple(delivery.sequence for delivery in batch), scopes.pop(0)
         return Result(
-            not failures, bool(new), sequences, counts, scopes, failures, changes, lateness, cutoff, self.watermark
+            not failures,
+            bool(new),
+            sequences,
+            counts,
+            scopes,
+            failures,
+            set(broken) if failures else set(),
+            changes,
+            lateness,
+            cutoff,
+            self.watermark,
         )
 
     def _absent_visits(self, newest: int, read: Mapping[int, Reading]) -> int | None:
@@ -335,14 +351,12 @@ class Model(Contract):
         for entry in self.entries.values():
             entry.is_open = entry.is_open and not any(map(entry.is_answered_by, self.loaded.values()))
 
-    def _gate(
-        self, scopes: dict[int, Counts], new: set[int], waived: Mapping[str, Fraction]
-    ) -> dict[str, dict[int, Fraction]]:
-        """Each rule that is broken: the scopes that break it, with what was observed there."""
+    def _gate(self, scopes: dict[int, Counts], new: set[int]) -> dict[str, dict[int, Fraction]]:
+        """Each rule that is broken, accepted or not: the scopes that break it, with what was observed there."""
         failures: dict[str, dict[int, Fraction]] = {}
         for scope, counts in scopes.items():
             arrived = counts.superseded + counts.staged
-            if arrived == 0 and scope in new and "zero_row_load" not in waived:
+            if arrived == 0 and scope in new:
                 failures.setdefault("zero_row_load", {})[scope] = Fraction(0)
             for rule, rows in (
                 ("refused_share", counts.newly_refused),
@@ -352,7 +366,7 @@ class Model(Contract):
                 if rows < max(self.min_failing_rows, 1):
                     continue
                 share = Fraction(rows, arrived + counts.newly_refused)
-                if share > max(self.max_share, waived.get(rule, Fraction(0))):
+                if share > self.max_share:
                     failures.setdefault(rule, {})[scope] = share
         return failures
 
