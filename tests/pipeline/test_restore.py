@@ -173,7 +173,7 @@ def test_a_delivery_discarded_after_the_backup_is_not_loaded_though_no_load_is_l
 def test_what_was_accepted_is_accepted_again_for_what_it_was_given_for(quick: Clinic) -> None:
     an_accepted_delivery(quick)
     give_back_warehouse(quick)
-    result = load(quick, 8, on(8, "V8"), on(8, "V9"), *(row(f"worse{number}", patient_id="") for number in range(4)))
+    result = load(quick, 8, on(8, "V8"), on(8, "V9"), *(on(8, f"bad{n}", patient_id="") for n in range(4)))
     assert (result.exit_code, quick.statuses()) == (0, ["loaded", "loaded", "loaded", "pending"])
     assert result.message.startswith("PASSED BY OVERRIDE")
     assert set(quick.facts()) == {"V1", "V2", "V4"}
