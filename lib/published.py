@@ -36,7 +36,7 @@ COSTS = ("total_visit_cost", "avg_visit_cost")
 WRITTEN_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
 """A cell that begins so is a formula to a spreadsheet."""
-SIDES = ("before", "after")
+MEASURES = ("patients", "total", "average", "without a cost")
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,14 @@ class Metrics:
     average_cents: int | None
     missing: int
 
+    @property
+    def costed(self) -> int:
+        """Visits with a cost: those that total and average are of."""
+        return self.visits - self.missing
+
     def hides(self, minimum: int) -> bool:
         """Whether a group that the measures are of is small: the visits, their patients, those with a cost."""
-        groups = (self.visits, self.patients, self.visits - self.missing)
+        groups = (self.visits, self.patients, self.costed)
         return any(0 < each < minimum for each in groups)
 
 
@@ -116,31 +121,31 @@ def print_why(out: Console, layout: Layout, day: str, *, minimum: int, reveal: b
     changes = changes_of_day(layout, day)
     if not changes:
         out.print(f"{day} was never published: no run has changed its metrics")
-        return
+    for line in change_lines(changes, 1 if reveal else minimum):
+        out.print(Text(line), soft_wrap=True)
+
+
+def change_lines(changes: list[DayChange], minimum: int) -> list[str]:
+    """The changes of a day, oldest first, as text: two lines each.
+
+    Patients, costs and averages only where both sides and what came between them are large enough: the difference of
+    two sums is what the visits between them cost. So the side before is not told after a change that was not.
+    """
+    lines, before_is_told = [], True
     for change in changes:
-        for line in change_lines(change, 1 if reveal else minimum):
-            out.print(Text(line), soft_wrap=True)
-
-
-def change_lines(change: DayChange, minimum: int) -> list[str]:
-    """A change as text. Patients, costs and averages only where both sides and the change itself are large enough: the
-    difference of two sums is what the visits between them cost."""
-    causes = ", ".join(f"{_count(count, minimum)} {cause}" for cause, count in change.causes.items())
-    told = " · ".join(each for each in (change.note, causes) if each) or "the metrics were put right"
-    head = f"{change.run_id}  {short_instant(parse_instant(change.committed))}  {change.source}: {told}"
-    before, after = change.before, change.after
-    visits = f"    visits {_count(before.visits, minimum)} → {_count(after.visits, minimum)}"
-    few_changed = minimum > 1 and change.visits_changed < minimum
-    if few_changed or before.hides(minimum) or after.hides(minimum):
-        few = f"fewer than {minimum}"
-        return [head, f"{visits}; patients and costs not told: {few} visits, patients or changes"]
-    return [
-        head,
-        f"{visits}; patients {before.patients:,} → {after.patients:,};"
-        f" total {_money(before.total_cents)} → {_money(after.total_cents)};"
-        f" average {_money(before.average_cents)} → {_money(after.average_cents)};"
-        f" without a cost {_count(before.missing, minimum)} → {_count(after.missing, minimum)}",
-    ]
+        causes = ", ".join(f"{_count(count, minimum)} {cause}" for cause, count in change.causes.items())
+        told = " · ".join(each for each in (change.note, causes) if each) or "the metrics were put right"
+        lines.append(f"{change.run_id}  {short_instant(parse_instant(change.committed))}  {change.source}: {told}")
+        visits = f"    visits {_count(change.before.visits, minimum)} → {_count(change.after.visits, minimum)}"
+        if _is_small(change, minimum):
+            lines.append(f"{visits}; the rest is not told: fewer than {minimum} visits, patients or changes")
+            before_is_told = False
+            continue
+        sides = zip(_measures(change.before), _measures(change.after), MEASURES, strict=True)
+        texts = [f"{name} {old if before_is_told else 'not told'} → {new}" for old, new, name in sides]
+        lines.append("; ".join([visits, *texts]))
+        before_is_told = True
+    return lines
 
 
 def print_as_of(out: Console, frame: pd.DataFrame, run_id: str, minimum: int) -> None:
@@ -231,6 +236,18 @@ def _metrics(row: dict[str, Any], side: str) -> Metrics:
         average_cents=row[f"avg_visit_cost_cents_{side}"],
         missing=row[f"missing_cost_count_{side}"] or 0,
     )
+
+
+def _is_small(change: DayChange, minimum: int) -> bool:
+    """Whether a group is small: on a side, or among the visits that changed, or those of them that have a cost."""
+    costed = abs(change.after.costed - change.before.costed)
+    few = change.visits_changed < minimum or 0 < costed < minimum
+    return minimum > 1 and (few or change.before.hides(minimum) or change.after.hides(minimum))
+
+
+def _measures(metrics: Metrics) -> tuple[str, ...]:
+    costs = (_money(metrics.total_cents), _money(metrics.average_cents))
+    return f"{metrics.patients:,}", *costs, f"{metrics.missing:,}"
 
 
 def _count(count: int, minimum: int) -> str:

@@ -58,7 +58,7 @@ def causes(clinic: Clinic, day: str = DAY) -> list[dict[str, int]]:
 
 
 def lines(clinic: Clinic, day: str = DAY, minimum: int = 8) -> str:
-    return "\n".join(line for each in changes_of_day(layout(clinic), day) for line in change_lines(each, minimum))
+    return "\n".join(change_lines(changes_of_day(layout(clinic), day), minimum))
 
 
 def test_each_change_of_a_day_has_its_run_and_its_cause(quick: Clinic) -> None:
@@ -103,14 +103,21 @@ def test_small_groups_and_small_changes_are_not_told(quick: Clinic) -> None:
     load(quick, [*many(8, "W", last_updated="2025-03-02T01:00:00Z"), *many(7)], 3)
     load(quick, many(1, "X", last_updated="2025-03-03T01:00:00Z"), 4)
     load(quick, many(8, "Y", last_updated="2025-03-04T01:00:00Z"), 5)
-    told = [change_lines(each, 8) for each in changes_of_day(layout(quick), DAY)]
-    few = "patients and costs not told: fewer than 8 visits, patients or changes"
-    assert told[0][0].endswith("fewer than 8 new") and told[0][1] == f"    visits 0 → fewer than 8; {few}"
-    assert told[1][0].endswith("8 new") and told[1][1] == f"    visits fewer than 8 → 15; {few}"
-    assert told[2][0].endswith("fewer than 8 new") and told[2][1] == f"    visits 15 → 16; {few}"
-    assert "total 1,600.00 → 2,400.00" in told[3][1] and "average 100.00 → 100.00" in told[3][1]
+    told = lines(quick).splitlines()
+    few = "the rest is not told: fewer than 8 visits, patients or changes"
+    assert told[0].endswith("fewer than 8 new") and told[1] == f"    visits 0 → fewer than 8; {few}"
+    assert told[2].endswith("8 new") and told[3] == f"    visits fewer than 8 → 15; {few}"
+    assert told[4].endswith("fewer than 8 new") and told[5] == f"    visits 15 → 16; {few}"
+    assert "total not told → 2,400.00" in told[7] and "average not told → 100.00" in told[7], "X's cost is between"
     assert "7 new" not in lines(quick) and "700.00" not in lines(quick)
     assert "7 new" in lines(quick, minimum=1) and "total 0.00 → 700.00" in lines(quick, minimum=1)
+
+
+def test_a_change_of_many_visits_of_which_few_have_a_cost_tells_no_total(quick: Clinic) -> None:
+    load(quick, many(9), 2)
+    stamp = "2025-03-02T01:00:00Z"
+    load(quick, [*many(9, "W", visit_cost="", last_updated=stamp), row("C", last_updated=stamp)], 3)
+    assert lines(quick).splitlines()[3].startswith("    visits 9 → 19; the rest is not told")
 
 
 def test_few_visits_with_a_cost_hide_the_average(quick: Clinic) -> None:
