@@ -33,8 +33,8 @@ class Command:
             )  # fmt: skip
 
     def wait(self, usual: float = 0.0) -> int | None:
-        """The exit code, minus the signal that killed it; None when it hung, and was killed. A slow machine, where a run
-        takes `usual` seconds, is waited for longer."""
+        """The exit code, minus the signal that killed it; None when it hung, and was killed. A machine where a run
+        takes `usual` seconds may take longer."""
         try:
             return self.process.wait(max(HANGS_AFTER, 5 * usual))
         except subprocess.TimeoutExpired:
