@@ -22,7 +22,7 @@ from lib.gate import GateResult, RuleResult
 from lib.layout import Layout
 from lib.rehearsal import copy_warehouse, rehearse, scratch_layout
 from lib.run import Options, Run
-from lib.terminal import FATES, window_text
+from lib.terminal import FATES, behind_text, caveats, window_text
 from lib.validate import REPORT
 from lib.warehouse import reading
 
@@ -45,6 +45,7 @@ class Plan:
     window: str
     as_of: datetime
     batch: str
+    behind: str | None
     counts: dict[str, int]
     reasons: dict[str, int]
     gate: GateResult | None
@@ -52,6 +53,7 @@ class Plan:
     periods: pd.DataFrame
     watermark_before: datetime | None
     watermark_after: datetime | None
+    caveats: tuple[str, ...]
 
     @property
     def days_restated(self) -> int:
@@ -80,6 +82,7 @@ def plan_run(layout: Layout, settings: Settings, *, as_of: str | None, options: 
 def print_plan(out: Console, plan: Plan) -> None:
     """The plan, in the order in which a run does its work. Nothing row-level; periods with few visits are merged."""
     lines = [
+        *([plan.behind] if plan.behind else []),
         f"plan of a run of {plan.source}, as of {short_instant(plan.as_of)}, window {plan.window}; nothing is written",
         f"batch      {plan.batch}",
     ]
@@ -118,6 +121,7 @@ def _planned(run: Run, exit_code: int, message: str | None) -> Plan:
         window=window_text(run),
         as_of=run.as_of,
         batch=_batch_words(run),
+        behind=behind_text(manifest["behind"]) if manifest.get("behind") else None,
         counts=run.counts,
         reasons=dict(manifest.get("reasons", {})),
         gate=_gate(run),
@@ -125,6 +129,7 @@ def _planned(run: Run, exit_code: int, message: str | None) -> Plan:
         periods=restated[list(columns)].rename(columns=columns),
         watermark_before=before,
         watermark_after=stored_instant(after),
+        caveats=tuple(caveats(manifest.content)),
     )
 
 
@@ -159,6 +164,7 @@ def _outcome(plan: Plan) -> list[str]:
         f"tables     {len(plan.changes):,} days would change, {plan.days_restated:,} of them published before",
         f"visits     {effects}",
         f"watermark  {before} → {after}",
+        *plan.caveats,
     ]
 
 

@@ -151,13 +151,13 @@ def _facts(ended: Ended) -> list[str]:
         changed = f"{load['days_touched']:,} days touched, {load['days_restated']:,} of them published before"
         again = "nothing new: the last loaded batch again; " if batch == "repeat" else ""
         lines.append(f"tables     {again}{changed}")
-    lines += _caveats(manifest)
+    lines += caveats(manifest)
     lines.append(f"record     {ended.record}")
     lines.append(f"outcome    {ended.outcome}" + (f", exit {ended.exit_code}" if ended.exit_code else ""))
     return lines
 
 
-def _caveats(manifest: dict[str, Any]) -> list[str]:
+def caveats(manifest: dict[str, Any]) -> list[str]:
     """What a reader of the tables must know: rows missed, visits gone, deliveries staged under other settings."""
     counts, lines = manifest.get("counts") or {}, []
     if missed := counts.get("outside_missed"):

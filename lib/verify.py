@@ -15,6 +15,7 @@ from lib.content import differing_parts
 from lib.deliveries import Delivery, read_ledger
 from lib.errors import PipelineError, StoredDataChanged, TemporaryFailure
 from lib.files import read_json
+from lib.journal import find_breaks
 from lib.layout import Layout
 from lib.manifest import FILE_NAME
 from lib.raw import check_snapshot
@@ -83,7 +84,13 @@ def _print(out: Console, findings: list[Finding]) -> None:
 
 def find_changes(layout: Layout) -> list[Finding]:
     """Everything that is not what the runs left."""
-    return [*verify_snapshots(layout), *verify_records(layout), *verify_tables(layout)]
+    return [*verify_snapshots(layout), *verify_records(layout), *verify_journal(layout), *verify_tables(layout)]
+
+
+def verify_journal(layout: Layout) -> list[Finding]:
+    """The chain of decisions: what was edited, deleted, inserted or moved."""
+    where = f"runs/{layout.decisions.name}"
+    return [Finding(where, f"line {each.number} {each.what}") for each in find_breaks(layout.decisions)]
 
 
 def verify_snapshots(layout: Layout) -> list[Finding]:

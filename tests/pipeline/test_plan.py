@@ -214,6 +214,17 @@ def leave_hot_journal(clinic: Clinic) -> None:
         shutil.move(clinic.folder / name, clinic.data_dir / name)
 
 
+def test_a_warehouse_copied_back_is_caught_up_in_the_plan_as_in_the_run(quick: Clinic) -> None:
+    quick.deliver([row("V1")])
+    quick.run()
+    older = quick.warehouse.read_bytes()
+    quick.deliver([row("V2", last_updated="2025-03-02T01:00:00Z")])
+    quick.run(DAY.format(3))
+    quick.warehouse.write_bytes(older)
+    planned, _ = agreeing(quick, DAY.format(4))
+    assert planned.behind is not None and planned.counts["inserted"] == 1
+
+
 @pytest.mark.parametrize(
     ("harm", "error"),
     [
