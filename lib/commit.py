@@ -11,6 +11,7 @@ import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from lib.clock import instant_text, now
 from lib.config import Settings
@@ -19,6 +20,7 @@ from lib.deliveries import Standing, mark
 from lib.engine import open_engine
 from lib.errors import StoredDataChanged, WarehouseLocked
 from lib.lookups import bulk_load
+from lib.quarantine import apply_waivers
 from lib.sql import identifier, literal, statement
 from lib.warehouse import add_carried_columns, transaction
 
@@ -36,8 +38,9 @@ STEPS = (
     "11_quarantine",
     "12_quarantine_rows",
     "13_close_quarantine",
-    "14_save_state",
-    "15_record_run",
+    "14_expire_waivers",
+    "15_save_state",
+    "16_record_run",
 )
 
 
@@ -62,6 +65,7 @@ class Load:
     watermark_after: datetime | None
     version: int
     actor: str
+    decisions: tuple[dict[str, Any], ...]
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,7 @@ def _commit(connection: sqlite3.Connection, load: Load) -> LoadResult:
                     raise StoredDataChanged(
                         f"the merge wrote {done.rowcount} rows where staging settled {expected}; nothing was loaded."
                     )
+        apply_waivers(connection, load.settings.source.name, load.decisions, instant_text(load.as_of)[:10])
         for each in load.deliveries:
             if each.status == "loaded" and refresh:
                 mark(connection, each.delivery, "loaded", rules=load.settings.rules_digest)

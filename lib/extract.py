@@ -67,12 +67,15 @@ def choose_run_batch(run: Run, offers: list[Offer]) -> Batch:
         raise DeliveryRefused(
             "the source offers no file and nothing was delivered before; check source.path in the config."
         )
+    failed = {each.delivery.sequence: each.failed_rules for each in known}
     for each in batch.deliveries if options.accept else ():
         record_decision(
             run.layout,
             "accept",
             source=run.source,
             delivery=each.sequence,
+            run_id=run.run_id,
+            rules={rule: failed[each.sequence][rule] for rule in options.accept if rule in failed[each.sequence]},
             scope=f"run {run.run_id}, {', '.join(options.accept)}",
             reason=options.reason or "",
         )

@@ -1,7 +1,8 @@
 """A run's tables as pandas frames with Arrow types, for a data scientist: one call away, identifiers masked.
 
-`reveal=True` shows them as they are, in a kernel that a person drives and nowhere else. Masked are ids, what is carried
-along as text, and of a refused row all its original texts: nobody has judged what stands in them.
+`reveal=True` shows them as they are, in a kernel that a person drives and nowhere else; the journal of decisions notes
+it first. Masked are ids, what is carried along as text, and of a refused row all its original texts: nobody has judged
+what stands in them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 from lib import confidential
 from lib.clock import parse_instant
 from lib.config import CANONICAL
+from lib.decisions import note_look
 from lib.disclosure import IDENTIFIERS, mask_frame, merge_small_periods, shown_cost
 from lib.errors import UsageError
 from lib.lateness import bins_frame
@@ -55,7 +57,7 @@ _DAILY_TYPES = {
 def visits(run: Run, reveal: bool = False) -> pd.DataFrame:
     """The run's staged visits. Grain: one row per visit_id of the batch. Raises UsageError before 02."""
     frame = _parquet(run, "visits.parquet")
-    return _shown(frame, (*IDENTIFIERS, *HASHES, *run.settings.carry), reveal)
+    return _shown(run, "staged visits", frame, (*IDENTIFIERS, *HASHES, *run.settings.carry), reveal)
 
 
 def rejected(run: Run, reveal: bool = False) -> pd.DataFrame:
@@ -64,7 +66,7 @@ def rejected(run: Run, reveal: bool = False) -> pd.DataFrame:
     Grain: one row per (delivery_seq, source_line). Raises UsageError before 02.
     """
     frame = _parquet(run, "rejected.parquet")
-    return _shown(frame, (*CANONICAL, "malformed", "visit_key", *HASHES), reveal)
+    return _shown(run, "refused rows", frame, (*CANONICAL, "malformed", "visit_key", *HASHES), reveal)
 
 
 def facts(run: Run, reveal: bool = False) -> pd.DataFrame:
@@ -72,7 +74,7 @@ def facts(run: Run, reveal: bool = False) -> pd.DataFrame:
     with_costs = {"visit_cost": "visit_cost_cents"}
     frame = _table(run, "fact_visits", _FACT_TYPES, with_costs)
     text = [name for name in frame.columns if name not in (*_FACT_TYPES, "source", "diagnosis_code")]
-    return _shown(frame, text, reveal)
+    return _shown(run, "fact_visits", frame, text, reveal)
 
 
 def daily(run: Run) -> pd.DataFrame:
@@ -126,13 +128,14 @@ def example_result(run: Run) -> pd.DataFrame:
     return merged[["period", "visits", "visits_with_cost", "cost"]]
 
 
-def _shown(frame: pd.DataFrame, hidden: Any, reveal: bool) -> pd.DataFrame:
+def _shown(run: Run, what: str, frame: pd.DataFrame, hidden: Any, reveal: bool) -> pd.DataFrame:
     if not reveal:
         return mask_frame(frame, hidden)
     if not confidential.is_interactive():
         raise UsageError(
             "reveal: identifiers are shown only in a notebook that you step through yourself; leave it out."
         )
+    note_look(run.layout, "reveal", source=run.source, scope=f"{what} of run {run.run_id}")
     return frame
 
 

@@ -2,8 +2,8 @@
 
 A line is one JSON object. Its first key is the time; its last ones are `previous_sha256`, the SHA-256 of the line
 before (null in the first), and `sha256`, its own without that key. An edit, a deletion, an insertion or another order
-breaks the chain where it happened; a tail that was cut off is missed by the head that every run's manifest keeps. Entries written
-before there was a chain stand at the beginning, held by the first chained one.
+breaks the chain where it happened; a tail that was cut off is missed by the head that every run's manifest keeps.
+Entries written before there was a chain stand at the beginning, held by the first chained one.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from lib.deliveries import Standing, standings
 from lib.errors import StoredDataChanged, UsageError
 from lib.extract import run_batch
 from lib.files import TEMPORARY_PREFIX
+from lib.journal import read_entries
 from lib.lateness import covering_lookback
 from lib.lock import HELD_BY_PARENT, hold_warehouse
 from lib.provenance import actor
@@ -38,6 +39,7 @@ class Tables:
     visits_in_metrics: int
     quarantine_open: int
     quarantine_closed: int
+    quarantine_waived: int
     quarantine_rows: int
     deliveries_loaded: int
     state: State
@@ -100,6 +102,7 @@ def _commit(run: Run) -> LoadResult:
             watermark_after=after,
             version=run.manifest["version"],
             actor=actor(),
+            decisions=tuple(read_entries(run.layout.decisions)),
         )
         result = commit_load(connection, load, run.staging / f"{TEMPORARY_PREFIX}scratch.db")
         covering = covering_lookback(connection, run.source)
@@ -145,6 +148,7 @@ def quarantine_frame(before: Tables, after: Tables) -> pd.DataFrame:
     things = {
         "open entries": "quarantine_open",
         "closed by a later version": "quarantine_closed",
+        "waived by a person, for a time": "quarantine_waived",
         "refused rows of loaded deliveries": "quarantine_rows",
     }
     return _before_after(things, before, after)

@@ -10,9 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from lib.clock import now, parse_instant, short_instant, stored_instant
+from lib.decisions import sign_offs
 from lib.deliveries import Standing, standings
 from lib.errors import LoadTooOld, UsageError
 from lib.layout import Layout
+from lib.quarantine import today, waivers_in_force
 from lib.record import read_manifests
 from lib.terminal import consoles
 from lib.warehouse import reading
@@ -43,6 +45,7 @@ def print_status(layout: Layout, max_age: str | None) -> None:
         waiting = connection.execute(
             "SELECT source, status, count(*) FROM deliveries GROUP BY source, status ORDER BY source, status"
         ).fetchall()
+        waivers = {each["source"]: waivers_in_force(connection, each["source"], today()) for each in states}
     for state in states:
         watermark = stored_instant(state["watermark_last_updated"])
         out.print(
@@ -53,6 +56,9 @@ def print_status(layout: Layout, max_age: str | None) -> None:
     out.print(f"{days:,} days in daily_visit_metrics")
     for source, status, count in waiting:
         out.print(f"{source}: {count:,} deliveries {status}")
+    for source, in_force in waivers.items():
+        if in_force.entries:
+            out.print(f"{source}: {in_force.text}")
     if not last:
         out.print("nothing was loaded yet")
         if allowed is not None:
@@ -77,6 +83,9 @@ def print_history(layout: Layout, limit: int) -> None:
     if not manifests:
         out.print("no run yet; run python run_pipeline.py")
         return
+    signed: dict[str, list[str]] = {}
+    for each in sign_offs(layout):
+        signed.setdefault(each.run_id, []).append(each.text)
     table = Table(box=None, padding=(0, 1))
     for name in (
         "run",
@@ -91,10 +100,12 @@ def print_history(layout: Layout, limit: int) -> None:
         "missed",
         "gate",
         "watermark",
+        "signed",
     ):
         table.add_column(name, no_wrap=True, justify="right" if name in COUNTED else "left")
     for manifest in manifests[-limit:]:
-        table.add_row(*(Text(cell) for cell in _history_row(manifest)))
+        cells = [*_history_row(manifest), ", ".join(signed.get(manifest["run_id"], []))]
+        table.add_row(*map(Text, cells))
     out.print(table)
 
 

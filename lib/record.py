@@ -16,6 +16,7 @@ from typing import Any, Literal
 from lib.clock import instant_text, now
 from lib.errors import UsageError
 from lib.files import TEMPORARY_PREFIX, read_json, sha256_of_file
+from lib.journal import journal_head
 from lib.layout import Layout
 from lib.manifest import FILE_NAME, Manifest
 
@@ -58,7 +59,13 @@ def close_record(
     }
     if attempts := manifest.get("attempts"):  # a resumed run: its last attempt ends here
         end["attempts"] = [*attempts[:-1], {**attempts[-1], **end}]
-    manifest.record(**end, files=there, previous_manifest_sha256=_previous_hash(layout, run_id))
+    head = journal_head(layout.decisions)
+    manifest.record(
+        **end,
+        files=there,
+        decisions={"entries": head.entries, "head_sha256": head.sha256},
+        previous_manifest_sha256=_previous_hash(layout, run_id),
+    )
 
 
 def repair_records(layout: Layout, connection: sqlite3.Connection) -> list[str]:

@@ -22,6 +22,7 @@ from lib.errors import UsageError
 from lib.layout import RUN_ID_WIDTH, Layout
 from lib.lock import HELD_BY_PARENT
 from lib.manifest import Manifest
+from lib.quarantine import waivers_in_force
 from lib.record import Outcome, close_record
 from lib.restore import restore_marks
 from lib.state import State, check_facts_present, read_state
@@ -113,7 +114,8 @@ class Run:
             if not options.full_refresh:
                 check_facts_present(connection, source)
             state = read_state(connection, source)
-        clock = _choose_as_of(as_of, state)
+            clock = _choose_as_of(as_of, state)
+            waivers = waivers_in_force(connection, source, instant_text(clock)[:10])
         start = _choose_watermark(watermark, state) if not options.full_refresh else None
         window = Window(start, settings.window.lookback_hours)
         run_id = _make_record(layout)
@@ -141,6 +143,7 @@ class Run:
                     "cutoff": window.cutoff and instant_text(window.cutoff),
                 },
                 "version": state.version,
+                "waivers": waivers.entries,
                 "behind": behind and behind.to_json(),
                 "committed_watermark": state.watermark and instant_text(state.watermark),
                 "config": resolved,

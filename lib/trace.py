@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lib.config import Settings
+from lib.decisions import note_look
 from lib.deliveries import Batch, Standing, standings
 from lib.engine import open_engine
 from lib.errors import DeliveryRefused, UsageError
@@ -37,7 +38,11 @@ class Version:
 
 
 def print_trace(layout: Layout, settings: Settings, visit_id: str) -> None:
-    """Print a line a version, in the order of delivery. Raises UsageError when none was ever delivered."""
+    """Print a line a version, in the order of delivery. The journal of decisions notes the look.
+
+    Raises UsageError when none was ever delivered, or where the look cannot be noted.
+    """
+    note_look(layout, "trace", source=settings.source.name, scope="one visit")
     versions = trace_visit(layout, settings, visit_id)
     if not versions:
         raise UsageError("no version of this visit was ever delivered by this source; mind case and leading zeros.")

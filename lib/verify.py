@@ -1,4 +1,4 @@
-"""verify: snapshots, records and tables against what the runs left; with a rebuild, against what raw gives."""
+"""verify: snapshots, records, decisions and tables against what the runs left; with a rebuild, what raw gives."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from rich.console import Console
 
 from lib.config import Settings
 from lib.content import differing_parts
+from lib.decisions import verify_decisions
 from lib.deliveries import Delivery, read_ledger
 from lib.errors import PipelineError, StoredDataChanged, TemporaryFailure
 from lib.files import read_json
-from lib.journal import find_breaks
 from lib.layout import Layout
 from lib.manifest import FILE_NAME
 from lib.raw import check_snapshot
@@ -49,7 +49,7 @@ def print_verification(layout: Layout, *, rebuild_for: Settings | None = None, r
             f"{len(findings)} {'thing is' if len(findings) == 1 else 'things are'} not what they were; {remedy}"
         )
     also = ", and what raw gives when every run is done again" if rebuild_for else ""
-    out.print(f"snapshots, records and tables are what the runs left{also}", soft_wrap=True)
+    out.print(f"snapshots, records, decisions and tables are what the runs left{also}", soft_wrap=True)
 
 
 def _rebuild(out: Console, layout: Layout, settings: Settings, reveal: bool) -> list[Finding]:
@@ -84,13 +84,7 @@ def _print(out: Console, findings: list[Finding]) -> None:
 
 def find_changes(layout: Layout) -> list[Finding]:
     """Everything that is not what the runs left."""
-    return [*verify_snapshots(layout), *verify_records(layout), *verify_journal(layout), *verify_tables(layout)]
-
-
-def verify_journal(layout: Layout) -> list[Finding]:
-    """The chain of decisions: what was edited, deleted, inserted or moved."""
-    where = f"runs/{layout.decisions.name}"
-    return [Finding(where, f"line {each.number} {each.what}") for each in find_breaks(layout.decisions)]
+    return [*verify_snapshots(layout), *verify_records(layout), *verify_decisions(layout), *verify_tables(layout)]
 
 
 def verify_snapshots(layout: Layout) -> list[Finding]:

@@ -123,7 +123,7 @@ def trace(
     print_trace(layout_of(config, data_dir, warehouse), settings, visit_id)
 
 
-@app.command(short_help="are snapshots, records and tables as left?")
+@app.command(short_help="are snapshots, records, decisions, tables as left?")
 def verify(
     config: Config = "config.yaml",
     data_dir: DataDir = "data",
@@ -135,7 +135,7 @@ def verify(
         bool, typer.Option("--reveal", help="Name the rows that differ (on a terminal; noted in the journal).")
     ] = False,
 ) -> None:
-    """Check that snapshots, records and tables are what the runs left; exit 6 and name what is not.
+    """Check that snapshots, records, decisions and tables are what the runs left; exit 6 and name what is not.
 
     With --rebuild every recorded run is done again in a temporary folder, from its manifest and the raw snapshots, and
     the tables are compared by content. Differences are counted by kind.

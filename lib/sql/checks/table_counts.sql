@@ -6,5 +6,6 @@ SELECT
     (SELECT COALESCE(SUM(visit_count), 0) FROM daily_visit_metrics) AS visits_in_metrics,
     (SELECT COUNT(*) FROM quarantine WHERE source = :source AND status = 'open') AS quarantine_open,
     (SELECT COUNT(*) FROM quarantine WHERE source = :source AND status = 'superseded') AS quarantine_closed,
+    (SELECT COUNT(*) FROM quarantine WHERE source = :source AND status = 'waived') AS quarantine_waived,
     (SELECT COUNT(*) FROM quarantine_rows WHERE source = :source) AS quarantine_rows,
     (SELECT COUNT(*) FROM deliveries WHERE source = :source AND status = 'loaded') AS deliveries_loaded

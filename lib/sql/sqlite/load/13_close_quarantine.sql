@@ -13,7 +13,7 @@ FROM (
         latest_seq AS delivery_seq,
         latest_line AS source_line
     FROM scratch.staged
-    WHERE visit_id IN (SELECT visit_key FROM quarantine WHERE source = :source AND status = 'open')
+    WHERE visit_id IN (SELECT visit_key FROM quarantine WHERE source = :source AND status IN ('open', 'waived'))
     UNION ALL
     SELECT
         visit_id,
@@ -21,7 +21,7 @@ FROM (
         last_seq AS delivery_seq,
         last_line AS source_line
     FROM scratch.staged
-    WHERE visit_id IN (SELECT visit_key FROM quarantine WHERE source = :source AND status = 'open')
+    WHERE visit_id IN (SELECT visit_key FROM quarantine WHERE source = :source AND status IN ('open', 'waived'))
     UNION ALL
     SELECT
         f.visit_id,
@@ -32,7 +32,7 @@ FROM (
     CROSS JOIN fact_visits AS f
     WHERE f.source = :source AND f.visit_id = r.visit_key
 ) AS v
-WHERE q.status = 'open'
+WHERE q.status IN ('open', 'waived')
     AND q.source = :source
     AND q.visit_key = v.visit_id
     AND CASE
