@@ -6,6 +6,7 @@ Heavy modules are imported by the command that needs them, so that --help and st
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -28,6 +29,8 @@ def commands() -> set[str]:
 
 def main() -> None:
     """Run the command in sys.argv; end with its exit code, never with a traceback."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as run_pipeline.py leaves it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     words = sys.argv[1:]
     if not words or (words[0] not in commands() and words[0] not in ("--help", "-h")):
         words = ["run", *words]

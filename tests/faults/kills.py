@@ -90,7 +90,7 @@ class Lane:
         if left := still_alive(self.world):
             found.wrong.append(f"{len(left)} processes outlived the run")
         tables = self.world.published()
-        found.tables = "old" if tables == expected.old else "new" if tables == expected.new else "between"
+        found.tables = "new" if tables == expected.new else "old" if tables == expected.old else "between"
         if found.tables == "between":
             found.wrong += [f"neither old nor new: {each}" for each in differences(tables, expected.new)]
         if "Traceback" in told(self.world).read_text(errors="replace"):
