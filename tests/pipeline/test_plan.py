@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import sqlite3
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 from lib import validate
+from lib.clock import instant_text
 from lib.config import settings_from
 from lib.errors import StoredDataChanged, UsageError
 from lib.files import read_json
@@ -19,6 +23,8 @@ from lib.layout import Layout
 from lib.lock import hold_warehouse
 from lib.plan import Plan, plan_run
 from lib.run import Options
+from tests.histories import Deliver, Step, histories, text_of
+from tests.histories import Run as RunStep
 from tests.pipeline.clinic import Clinic, RunResult, row
 from tests.pipeline.plain_gate import plain_gate
 
@@ -35,13 +41,13 @@ def quick(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> Clinic:
 def plan(clinic: Clinic, as_of: str = DAY.format(2), **how: Any) -> Plan:
     """The plan of the run that `clinic.run` with the same words is."""
     content = {**clinic.config}
-    content["source"] = {**content.get("source", {}), "path": str(clinic.input)}
+    content["source"] = {**content.get("source", {}), "path": str(how.pop("source", clinic.input))}
     if "lookback_hours" in how:
         content["window"] = {"lookback_hours": how.pop("lookback_hours")}
     accept = how.get("accept", ())
     options = Options(**how, reason="a test" if accept else None)
-    settings = settings_from(content, "config.yaml")
-    return plan_run(Layout.at(clinic.data_dir, settings.warehouse), settings, as_of=as_of, options=options)
+    checked = settings_from(content, "config.yaml")
+    return plan_run(Layout.at(clinic.data_dir, checked.warehouse), checked, as_of=as_of, options=options)
 
 
 def agreeing(clinic: Clinic, as_of: str = DAY.format(2), **how: Any) -> tuple[Plan, RunResult]:
@@ -244,6 +250,31 @@ def test_what_stops_the_run_before_it_begins_stops_the_plan(
     with pytest.raises(error):
         plan(quick, DAY.format(3))
     assert listing(quick) == before
+
+
+@settings(
+    max_examples=max(int(os.environ.get("PROPERTY_EXAMPLES", "30")) // 6, 1),
+    derandomize=True, database=None, deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+@given(history=histories())
+def test_any_history_goes_as_planned(history: list[Step], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validate, "evaluate_gate", plain_gate)
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+        clinic = Clinic(Path(folder), {"engine": {"threads": 1}})
+        for step in history:
+            if isinstance(step, Deliver):
+                clinic.deliver(text_of(step), step.path)
+                continue
+            assert isinstance(step, RunStep)
+            how = {"full_refresh": step.full_refresh, "accept": step.accept, "source": clinic.input.parent}
+            try:
+                plan(clinic, instant_text(step.as_of), **how)
+            except UsageError as error:
+                ran = clinic.run(instant_text(step.as_of), **how)
+                assert (ran.exit_code, ran.message) == (error.exit_code, str(error))
+                continue
+            agreeing(clinic, instant_text(step.as_of), **how)
 
 
 def test_nothing_to_accept_is_a_usage_error(quick: Clinic) -> None:
