@@ -99,6 +99,7 @@ def _run_notebooks(run: Run, names: list[str], config_file: str, progress: Progr
             if executions[-1].failure:
                 break
             note_finished(run, name)
+            _raise_lost_signal()
     except KeyboardInterrupt as signalled:
         interrupt = signalled
     with _signals_ignored():
@@ -222,16 +223,34 @@ def _incomplete(run: Run) -> str:
 
 @contextmanager
 def _signals_as_interrupts() -> Iterator[None]:
-    """SIGTERM unwinds like Ctrl-C, so that kernels stop and the record is closed."""
+    """SIGTERM unwinds like Ctrl-C, so that kernels stop and the record is closed. Both are remembered: one that comes
+    while Python tidies up an object is raised there, printed as ignored, and lost."""
+    _signalled.clear()
 
-    def terminate(number: int, frame: FrameType | None) -> NoReturn:
-        raise Terminated
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        _signalled.append(number)
+        raise _interruption(number)
 
-    before = signal.signal(signal.SIGTERM, terminate)
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, interrupt)}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where a shell had it ignored
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+_signalled: list[int] = []
+
+
+def _interruption(number: int) -> KeyboardInterrupt:
+    return Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+
+
+def _raise_lost_signal() -> None:
+    if _signalled:
+        raise _interruption(_signalled[0])
 
 
 @contextmanager
