@@ -185,8 +185,7 @@ def _decide(
             "the tables are loaded, the report is incomplete; the next run repairs the record.",
         )
     if interrupt:
-        code = 143 if isinstance(interrupt, Terminated) else 130
-        return "interrupted", code, "interrupted: nothing was loaded; run again."
+        return "interrupted", _exit_code(interrupt), "interrupted: nothing was loaded; run again."
     if failure:
         kind = BY_NAME.get(failure.kind, PipelineError)
         outcomes: dict[int, Outcome] = {3: "refused", 4: "held"}
@@ -236,6 +235,10 @@ def _signals_as_interrupts() -> Iterator[None]:
         before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
     try:
         yield
+    except KeyboardInterrupt as interruption:  # before the run began: the command line does not tell the two apart
+        error = PipelineError("interrupted: nothing was loaded; run again.")
+        error.exit_code = _exit_code(interruption)
+        raise error from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -246,6 +249,10 @@ _signalled: list[int] = []
 
 def _interruption(number: int) -> KeyboardInterrupt:
     return Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+
+
+def _exit_code(interruption: KeyboardInterrupt) -> int:
+    return 143 if isinstance(interruption, Terminated) else 130
 
 
 def _raise_lost_signal() -> None:

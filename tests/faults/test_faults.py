@@ -163,6 +163,24 @@ def test_a_warehouse_that_does_not_answer_at_the_end_is_recorded_as_nothing(
     assert list(world.manifests().values())[1]["outcome"] == "loaded"
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_before_the_run_began_ends_it_with_its_code_and_a_line(
+    clinic: tuple[World, Path, Expected], number: signal.Signals, code: int
+) -> None:
+    world, prepared, expected = clinic
+    world.become(prepared)
+
+    def trap() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever this process does with it
+        steps.pipeline.repair_records = lambda *_: os.kill(os.getpid(), number)  # type: ignore[attr-defined]
+
+    found = Tried(number.name, "before the run began", run_here(world, 2, trap))
+    assert found.exit_code == code and told(world).read_text() == "interrupted: nothing was loaded; run again.\n"
+    assert len(world.manifests()) == 1 and world.tables() == expected.old
+    heal(world, expected, found)
+    assert found.wrong == []
+
+
 def test_a_run_that_hangs_is_ended_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.faults.trial.HANGS_AFTER", 0.2)
     assert forked(signal.pause) is None
