@@ -105,12 +105,17 @@ def plain_errors(path: Path) -> Iterator[None]:
             message = f"{path.name}: cannot be written (disk full, read-only or failing); nothing was changed."
             raise TemporaryFailure(message) from error
         if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-            message = (
-                f"{path.name}: is not a sound SQLite database; restore it from a backup, "
-                "or move it away and run with --full-refresh."
-            )
-            raise StoredDataChanged(message) from error
+            raise _unsound(path) from error
         raise PipelineError(f"{path.name}: the warehouse refused a statement ({type(error).__name__}).") from error
+    except UnicodeDecodeError:  # raised for SQLite's own message, when it quotes a damaged schema
+        raise _unsound(path) from None
+
+
+def _unsound(path: Path) -> StoredDataChanged:
+    return StoredDataChanged(
+        f"{path.name}: is not a sound SQLite database; restore it from a backup, "
+        "or move it away and run with --full-refresh."
+    )
 
 
 @contextmanager

@@ -93,3 +93,13 @@ def test_every_flipped_byte_is_found_or_changes_nothing(clinic: Clinic, monkeypa
             path.with_name(path.name + name).unlink(missing_ok=True)
     print(dict(ends), f"of {len(places(len(sound))):,} bytes of {len(sound):,}")
     assert ends["found"] > ends["nothing changed"] / 100
+
+
+def test_a_damaged_schema_that_is_no_utf_8_is_named_too(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validate, "evaluate_gate", plain_gate)
+    small_warehouse(clinic)
+    content = clinic.warehouse.read_bytes()
+    place = content.index(b"CREATE TABLE state (")
+    clinic.warehouse.write_bytes(content[: place + 8] + b"\xe9" + content[place + 9 :])
+    with pytest.raises(StoredDataChanged, match="not a sound SQLite database"):
+        verify_tables(Layout.at(clinic.data_dir, None))
