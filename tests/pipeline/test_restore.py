@@ -128,7 +128,7 @@ def accepted_after_the_backup(clinic: Clinic) -> None:
 
 def a_full_refresh(clinic: Clinic) -> None:
     load(clinic, 5, on(5, "V5"))
-    load(clinic, 6, on(2, "missed"), on(6, "V6"))
+    load(clinic, 6, row("missed", last_updated="2025-02-20T12:00:00Z"), on(6, "V6"))
     assert "missed" not in clinic.facts()
     load(clinic, 7, full_refresh=True)
     assert "missed" in clinic.facts()
