@@ -146,6 +146,8 @@ OFFSETS = (-60 * HOUR, -24 * HOUR - MICROSECOND, -24 * HOUR, -21 * HOUR, 0 * HOU
 microsecond on; the last is in the future of a run at BASE, and puts the next cutoff exactly at -21 h."""
 ADVANCES = (0 * HOUR, timedelta(minutes=3), 3 * HOUR, 25 * HOUR, 72 * HOUR)
 
+EDGES = (-24 * HOUR - MICROSECOND, -24 * HOUR, -21 * HOUR - MICROSECOND, -21 * HOUR)
+"""Beside and at those two cutoffs."""
 VISITS = ("v1", "v2", "v3", "v4", " v5\t")
 DAYS = ("2025-12-01", "2025-12-02", "2025-12-03", "2025-12-04T23:30:00-05:00")
 COSTS = ("", "0", "-0.00", "10", "10.005", "10.004999999999999999999", "99.99", "10000000")
@@ -189,7 +191,8 @@ def good_cells(draw: st.DrawFn) -> dict[str, str]:
 
 @st.composite
 def items(draw: st.DrawFn, earlier: list[dict[str, str]], broken: bool = True) -> Item:
-    """A row: new, an earlier one again, an earlier one with one cell changed, or (one in six or so) a broken one."""
+    """A row: new, an earlier one again or with one cell changed, a rare visit's at the edge of the window, or a broken
+    one (one in six or so)."""
     kind = draw(st.integers(0, 11))
     if broken and kind == 11:
         return draw(st.sampled_from(MALFORMED))
@@ -200,6 +203,9 @@ def items(draw: st.DrawFn, earlier: list[dict[str, str]], broken: bool = True) -
         again = draw(st.sampled_from(earlier))
         changed = draw(st.sampled_from(("visit_cost", "visit_date", "patient_id", "last_updated")))
         cells = again if kind == 6 else {**again, changed: cells[changed]}
+    if kind == 5:
+        cells["visit_id"] = draw(st.sampled_from(("rare1", "rare2", "rare3")))
+        cells["last_updated"] = spelled(BASE + draw(st.sampled_from(EDGES)), "Z")
     if broken and kind == 9:
         name = draw(st.sampled_from(tuple(BROKEN)))
         return {**cells, name: draw(st.sampled_from(BROKEN[name]))}
@@ -214,7 +220,7 @@ def full_items(draw: st.DrawFn, newest: dict[str, dict[str, str]], broken: bool 
     rows: list[Item] = []
     for visit in VISITS:
         kind = draw(st.integers(0, 9))
-        if kind < 2 or (kind < 5 and visit not in newest):
+        if kind < 2 or (kind < 4 and visit not in newest):
             continue  # absent
         cells = {**draw(good_cells()), "visit_id": visit}
         was = newest.get(visit, cells)
@@ -264,7 +270,7 @@ def histories(
     earlier: list[dict[str, str]] = []
     newest: dict[str, dict[str, str]] = {}
     delivered: list[tuple[Item, ...]] = []
-    as_of, count = BASE, draw(st.integers(1, max_deliveries))
+    as_of, count = BASE, draw(st.sampled_from((1, *range(2, max_deliveries + 1), max_deliveries)))
     for number in range(1, count + 1):
         last = number == count
         old = replaces and number > 1 and draw(st.integers(0, 5)) == 5

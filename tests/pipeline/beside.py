@@ -29,13 +29,15 @@ import pytest
 from lib import commit, engine, extract, load, pipeline, sql, validate, warehouse
 from lib.clock import instant_text, parse_instant, short_instant
 from lib.config import Engine
+from lib.content import differing_parts
 from lib.decisions import discard_delivery, reinstate_delivery
 from lib.files import read_json
 from lib.layout import Layout
 from lib.run import Options
+from lib.warehouse import reading
 from tests.histories import Decide, Deliver, Dies, Run, Step, decide, ends, survives, text_of, to_csv
 from tests.model import Model, Result
-from tests.model_rows import COLUMNS, Row, Version
+from tests.model_rows import COLUMNS, Line, Row, Version
 from tests.model_tables import Change, Metrics
 from tests.pipeline.clinic import Clinic, RunResult
 from tests.pipeline.plain_gate import plain_gate
@@ -303,6 +305,14 @@ class Pair:
         entries = {at: model.entries[each.identity] for at, each in model.quarantine.items()}
         words = {at: (" ".join(each.reasons), "open" if each.is_open else "superseded") for at, each in entries.items()}
         same("quarantine", quarantine(clinic), words)
+        same("links of closed entries", [at for at, link in links(clinic).items() if link not in self._answers(at)], [])
+        with reading(self.layout) as connection:
+            same("content hashes that are not the rows'", dict(differing_parts(connection)), {})
+
+    def _answers(self, at: Line) -> set[Line]:
+        """The versions that may have closed the entry of a refused row."""
+        entry = self.model.entries[self.model.quarantine[at].identity]
+        return {version.at for version in self.model.loaded.values() if entry.is_answered_by(version)}
 
     def same_copy(self) -> None:
         """state.json says what the warehouse says."""
@@ -439,6 +449,15 @@ def quarantine(clinic: Clinic) -> dict[tuple[int, int], tuple[str, str]]:
         " USING (identity, source)"
     )
     return {(seq, line): (reasons, status) for seq, line, reasons, status in rows}
+
+
+def links(clinic: Clinic) -> dict[Line, Line]:
+    """Where a row stood whose entry is closed → the version that the entry names."""
+    rows = clinic.query(
+        "SELECT r.delivery_seq, r.source_line, q.superseded_by_seq, q.superseded_by_line FROM quarantine_rows AS r"
+        " JOIN quarantine AS q USING (identity, source) WHERE q.status = 'superseded'"
+    )
+    return {(seq, line): (by_seq, by_line) for seq, line, by_seq, by_line in rows}
 
 
 def watermark(clinic: Clinic) -> datetime | None:

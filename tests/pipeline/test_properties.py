@@ -47,8 +47,8 @@ SOURCES = (
     INCREMENTS,
     Source(lookback_hours=87_000, any_share=True),
     MARKED,
-    Source(full=True, marks_deletes=True, any_share=True),
-    Source(stamped=False, full=True, marks_deletes=True),
+    replace(MARKED, any_share=True),
+    replace(MARKED, any_share=True, stamped=False),
     Source(full=True),
     STAMPLESS_FULL,
 )

@@ -8,7 +8,7 @@ from fractions import Fraction
 from hashlib import sha256
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.histories import BASE, COSTS, Deliver, Run, histories, play, spelled, text_of, to_csv
@@ -18,6 +18,7 @@ from tests.model_tables import Change, Metrics, daily_metrics, metric_changes
 
 STAMPLESS = {name: name for name in COLUMNS if name != "last_updated"}
 END = datetime(2026, 12, 31, tzinfo=UTC)
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 MONDAY, TUESDAY = date(2025, 12, 1), date(2025, 12, 2)
 
 
@@ -473,6 +474,7 @@ def written(text: str, quote: str = '"') -> list[int]:
 
 
 @given(histories())
+@UNHURRIED
 def test_to_csv_reports_the_line_on_which_each_record_starts(history: list[Deliver | Run]) -> None:
     for step in history:
         if isinstance(step, Deliver):
@@ -480,7 +482,7 @@ def test_to_csv_reports_the_line_on_which_each_record_starts(history: list[Deliv
 
 
 @given(histories(), st.booleans())
-@settings(deadline=None)
+@UNHURRIED
 def test_every_run_conserves_its_rows_and_a_failed_one_changes_nothing(
     history: list[Deliver | Run], stamped: bool
 ) -> None:
@@ -504,7 +506,7 @@ def test_every_run_conserves_its_rows_and_a_failed_one_changes_nothing(
 
 
 @given(histories(refreshes=False), st.booleans())
-@settings(deadline=None)
+@UNHURRIED
 def test_incremental_runs_and_a_full_refresh_agree_when_nothing_is_missed(
     history: list[Deliver | Run], stamped: bool
 ) -> None:
