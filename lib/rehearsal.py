@@ -6,38 +6,56 @@ read where they lie, by links; what is new (snapshots, ledger lines, staging, ru
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import signal
 import sqlite3
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from lib import extract, load, stage, validate
 from lib.deliveries import ledger_file, read_ledger
 from lib.errors import TemporaryFailure
 from lib.layout import Layout
 from lib.manifest import FILE_NAME
+from lib.pipeline import Terminated
 from lib.run import Run
 from lib.warehouse import BUSY_SECONDS, plain_errors
 
 JOURNAL = "-journal"
+PREFIX = "patient-visits-"
+HELD = "held"
+"""A file in the scratch folder that its process holds locked."""
+ABANDONED_SECONDS = 3600
 
 
 @contextmanager
 def scratch_layout(layout: Layout) -> Iterator[Layout]:
     """A layout of its own folder (0700, in the system's folder for temporary files) with `layout`'s raw and records.
 
-    It has no warehouse yet: `copy_warehouse` gives it one. The folder is removed when the block ends.
+    It has no warehouse yet: `copy_warehouse` gives it one. The folder is removed when the block ends, however it ends;
+    one that was left by a process that was killed is removed by the next.
     """
     os.umask(0o077)
-    with tempfile.TemporaryDirectory(prefix="patient-visits-", ignore_cleanup_errors=True) as folder:
-        scratch = Layout.at(Path(folder).resolve(), None)
-        scratch.create()
-        _link_raw(layout, scratch)
-        _link_records(layout, scratch)
-        yield scratch
+    _remove_abandoned()
+    with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as folder, _termination_unwinds():
+        held = os.open(Path(folder) / HELD, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            scratch = Layout.at(Path(folder).resolve(), None)
+            scratch.create()
+            _link_raw(layout, scratch)
+            _link_records(layout, scratch)
+            yield scratch
+        finally:
+            os.close(held)
 
 
 def copy_warehouse(layout: Layout, scratch: Layout) -> None:
@@ -69,6 +87,41 @@ def rehearse(run: Run) -> None:
     result = validate.judge_batch(run)
     validate.require_gate(run, result)
     load.load_visits(run)
+
+
+def _remove_abandoned() -> None:
+    """Scratch folders whose process is gone: nobody holds them, and they are not just being made."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        try:
+            if folder.stat().st_uid != os.getuid() or time.time() - folder.stat().st_mtime < ABANDONED_SECONDS:
+                continue
+            held = os.open(folder / HELD, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        except OSError:
+            pass
+        finally:
+            os.close(held)
+
+
+@contextmanager
+def _termination_unwinds() -> Iterator[None]:
+    """SIGTERM ends the block like Ctrl-C, so that the folder goes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def terminate(number: int, frame: FrameType | None) -> NoReturn:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _left_by_a_dead_writer(warehouse: Path) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
+import signal
 import sqlite3
 import tempfile
 from collections.abc import Callable
@@ -21,7 +23,9 @@ from lib.errors import StoredDataChanged, UsageError
 from lib.files import read_json
 from lib.layout import Layout
 from lib.lock import hold_warehouse
+from lib.pipeline import Terminated
 from lib.plan import Plan, plan_run
+from lib.rehearsal import HELD, PREFIX, scratch_layout
 from lib.run import Options
 from tests.histories import Deliver, Step, histories, text_of
 from tests.histories import Run as RunStep
@@ -282,6 +286,25 @@ def test_nothing_to_accept_is_a_usage_error(quick: Clinic) -> None:
     quick.run()
     with pytest.raises(UsageError, match="no delivery is held"):
         plan(quick, DAY.format(3), accept=("refused_share",))
+
+
+def test_a_scratch_folder_goes_with_its_process(quick: Clinic, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    quick.deliver([row("V1")])
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    for name in ("abandoned", "held", "young"):
+        (temporary / f"{PREFIX}{name}").mkdir()
+        (temporary / f"{PREFIX}{name}" / HELD).touch()
+        if name != "young":
+            os.utime(temporary / f"{PREFIX}{name}", (0, 0))
+    with (temporary / f"{PREFIX}held" / HELD).open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        plan(quick)
+    assert sorted(each.name for each in temporary.glob(f"{PREFIX}*")) == [f"{PREFIX}held", f"{PREFIX}young"]
+    with pytest.raises(Terminated), scratch_layout(Layout.at(quick.data_dir, None)):
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert len(list(temporary.glob(f"{PREFIX}*"))) == 1, "the held one was abandoned; the terminated one is gone"
 
 
 def test_the_command_ends_as_the_run_would(clinic: Clinic) -> None:
