@@ -105,7 +105,7 @@ def test_the_config_example_is_a_config() -> None:
 @pytest.mark.parametrize("words", [words for block in blocks("sh") for words in commands(block)], ids=" ".join)
 def test_every_option_exists(words: list[str]) -> None:
     command = words[:1] if words and not words[0].startswith("--") else ["run"]
-    if command == ["deliveries"] and words[1:2] and not words[1].startswith("--"):
+    if command[0] in ("deliveries", "quarantine") and words[1:2] and not words[1].startswith("--"):
         command = words[:2]
     told = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
     assert told.exit_code == 0
