@@ -25,7 +25,9 @@ from lib.terminal import consoles
 from lib.warehouse import SCHEMA_VERSION, reading
 
 BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-UNREADABLE = (sqlite3.Error, ValueError, TypeError, OverflowError)
+UNREADABLE = (
+    sqlite3.Error, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, MemoryError, OSError,
+)  # fmt: skip
 """What reading a damaged database can raise. The texts may hold values: none is told."""
 ATTEMPTS = 5
 

@@ -103,3 +103,19 @@ def test_a_damaged_schema_that_is_no_utf_8_is_named_too(clinic: Clinic, monkeypa
     clinic.warehouse.write_bytes(content[: place + 8] + b"\xe9" + content[place + 9 :])
     with pytest.raises(StoredDataChanged, match="not a sound SQLite database"):
         verify_tables(Layout.at(clinic.data_dir, None))
+
+
+def test_a_column_of_another_name_is_named_too(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validate, "evaluate_gate", plain_gate)
+    small_warehouse(clinic)
+    content = clinic.warehouse.read_bytes()
+    place = content.index(b"CREATE TABLE runs (\n    run_id")
+    clinic.warehouse.write_bytes(
+        content.replace(b"CREATE TABLE runs (\n    run_id", b"CREATE TABLE runs (\n    run_iD")
+    )
+    assert place and verify_tables(Layout.at(clinic.data_dir, None))
+    clinic.warehouse.write_bytes(
+        content.replace(b"CREATE TABLE runs (\n    run_id", b"CREATE TABLE runs (\n    bun_id")
+    )
+    texts = [each.what for each in verify_tables(Layout.at(clinic.data_dir, None))]
+    assert "cannot be read (runs)" in texts and "runs is not declared as this release declares it" in texts
