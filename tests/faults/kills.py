@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests.faults.command import Command, still_alive
-from tests.faults.trial import Expected, Try, compare_outcomes, must_load, say, told
+from tests.faults.trial import Expected, Try, compare_outcomes, must_load, say, told, verify
 from tests.faults.world import World, differences
 
 PARENT, KERNEL, NOTHING = "SIGKILL of the command", "SIGKILL of a kernel alone", "left alone"
@@ -61,6 +61,7 @@ class Lane:
         self.look(found, expected, is_over=found.exit_code == 0)
         if found.tables != "new":
             found.wrong.append(f"{found.tables} tables after a run that nobody disturbed")
+        found.wrong += verify(self.world)
         if left := self.world.leftovers():
             found.leftovers = len(left)
             found.wrong += [f"left behind: {each}" for each in left]

@@ -126,6 +126,14 @@ def heal(world: World, expected: Expected, found: Try) -> None:
     found.leftovers = len(left)
     found.wrong += [f"left behind: {each}" for each in left]
     compare_outcomes(world, found, is_over=True)
+    found.wrong += verify(world)
+
+
+def verify(world: World) -> list[str]:
+    """What the command `verify` finds in a healed clinic: snapshots, the records' chain, every row by its hash."""
+    answer = told(world, ".verify")
+    code = forked(lambda: here.be_command(["verify", *world.words(1)[1:5]], answer))
+    return [] if code == 0 else [f"verify ended with {code}: {answer.read_text(errors='replace').strip()[-300:]}"]
 
 
 def compare_outcomes(world: World, found: Try, *, is_over: bool) -> None:
