@@ -245,6 +245,8 @@ def test_a_waived_entry_is_no_difference(quick: Clinic) -> None:
         " waived_until = '2025-04-01' WHERE visit_key = 'V1'",
     )
     assert rebuild(quick).differences == ()
+    altered(quick, "UPDATE quarantine SET reasons = 'none' WHERE visit_key = 'V1'")
+    assert [each.text for each in rebuild(quick).differences] == ["quarantine: 1 entries that differ (reasons 1)"]
 
 
 def test_a_manifest_or_snapshot_that_is_gone_or_altered_is_named(quick: Clinic) -> None:

@@ -1,9 +1,9 @@
--- A waiver is a person's, not a delivery's: such an entry is held to be what it would be without one.
-UPDATE kept.quarantine AS k
+-- A waiver is a person's, not a delivery's: who waived, when and why comes from the journal of decisions, and without it
+-- such an entry is open, or was superseded all the same.
+UPDATE kept.quarantine
 SET
-    status = r.status,
-    superseded_by_seq = r.superseded_by_seq,
-    superseded_by_line = r.superseded_by_line,
-    superseded_in_run = r.superseded_in_run
-FROM main.quarantine AS r
-WHERE r.identity = k.identity AND k.waived_at IS NOT NULL
+    status = iif(status = 'waived', 'open', status),
+    waived_by = NULL,
+    waived_at = NULL,
+    waived_why = NULL,
+    waived_until = NULL
