@@ -275,3 +275,9 @@ def test_row_text_that_cannot_be_noted_is_not_shown(refused: Clinic) -> None:
     layout(refused).decisions.mkdir()
     code, text = on_a_terminal(refused, "quarantine", "show", "--reveal")
     assert code == 2 and "identifiers are shown only where that is noted" in text and CANARY not in text
+
+
+def test_a_waiver_is_no_difference_to_a_rebuild(refused: Clinic) -> None:
+    waive(refused, "1:3")
+    ended = refused.command("verify", "--rebuild")
+    assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout
