@@ -13,7 +13,8 @@ from typing import Any
 
 from lib.deliveries import Standing, Status, mark, read_ledger, standings
 from lib.errors import StoredDataChanged
-from lib.files import read_json, read_lines
+from lib.files import read_json
+from lib.journal import read_entries
 from lib.layout import Layout
 from lib.manifest import FILE_NAME
 from lib.warehouse import transaction
@@ -141,7 +142,7 @@ def _start(manifest: dict[str, Any]) -> str:
 def _fates(layout: Layout, source: str, manifests: list[dict[str, Any]], after: str) -> dict[int, _Fate]:
     """What became of each delivery in these runs, and by decisions made after the given time; the last event counts."""
     events = [(_start(each), {**mark, "run_id": each["run_id"]}) for each in manifests for mark in _marks(each)]
-    for decision in read_lines(layout.decisions):
+    for decision in read_entries(layout.decisions):
         if decision.get("source") == source and decision.get("decision") in DECIDED and decision["time"] > after:
             status, reason = DECIDED[decision["decision"]], decision["reason"]
             told = {"status": status, "reason": reason if status == "discarded" else None}
