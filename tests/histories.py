@@ -11,13 +11,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Literal
 
 from hypothesis import strategies as st
 
 from tests.model import Model, Result
-from tests.model_rows import COLUMNS, Row
+from tests.model_rows import COLUMNS, Line, Row
 
 Item = dict[str, str] | str | None
 """One line of a file to be written: cells by canonical name, a malformed record's physical text, or a blank line."""
@@ -56,7 +56,15 @@ class Decide:
     pick: int
 
 
-Step = Deliver | Run | Decide
+@dataclass(frozen=True)
+class Waive:
+    """A person lets an unanswered quarantine entry be until a day; `pick`: which of them by place, counted round."""
+
+    pick: int
+    until: date
+
+
+Step = Deliver | Run | Decide | Waive
 RULES = ("zero_row_load", "refused_share", "missing_required_share", "invalid_visit_date_share")
 """The gate rules that random rows can break."""
 
@@ -105,6 +113,9 @@ def play(history: Iterable[Step], model: Model) -> Iterator[tuple[Run, Result]]:
         if isinstance(step, Decide):
             decide(step, model)
             continue
+        if isinstance(step, Waive):
+            waive(step, model)
+            continue
         model.take(folder, step.as_of)
         if not model.batch(step.full_refresh, step.accept):
             continue
@@ -135,6 +146,17 @@ def decide(step: Decide, model: Model) -> int | None:
     sequence = candidates[step.pick % len(candidates)]
     (model.discard if step.word == "discard" else model.reinstate)(sequence)
     return sequence
+
+
+def waive(step: Waive, model: Model) -> Line | None:
+    """Waive an entry of the model; where its text first stood, or None where there is none to waive."""
+    entries = sorted(model.entries.values(), key=lambda entry: entry.first)
+    candidates = [entry for entry in entries if entry.status != "superseded"]
+    if not candidates:
+        return None
+    entry = candidates[step.pick % len(candidates)]
+    model.waive(entry, step.until)
+    return entry.first
 
 
 # Small domains
@@ -264,7 +286,7 @@ def histories(
     `broken`: also refused rows. `refreshes`: also full refreshes and accepted rules. `replaces`: also files written
     over, so that a delivery may never be seen, or be held and no longer offered. `full`: deliveries that mean to hold
     every visit (one in four is as any other). `deaths`: also runs that die. `decisions`: also discarded and reinstated
-    deliveries.
+    deliveries, and waived refusals.
     """
     steps: list[Step] = []
     earlier: list[dict[str, str]] = []
@@ -292,4 +314,7 @@ def histories(
             steps.append(Run(as_of, refresh, accept, dies))
             if decisions and draw(st.integers(0, 7)) == 7:
                 steps.append(Decide(draw(st.sampled_from(("discard", "reinstate"))), draw(st.integers(0, 3))))
+            if decisions and draw(st.integers(0, 7)) == 7:
+                days = draw(st.sampled_from((0, 1, 4)))
+                steps.append(Waive(draw(st.integers(0, 3)), (as_of + timedelta(days=days)).date()))
     return steps

@@ -53,7 +53,14 @@ class Entry:
     stamp: datetime | None
     first: Line
     reasons: tuple[str, ...]
-    is_open: bool = True
+    is_answered: bool = False
+    waived_until: date | None = None
+
+    @property
+    def status(self) -> str:
+        if self.is_answered:
+            return "superseded"
+        return "waived" if self.waived_until else "open"
 
     def is_answered_by(self, version: Version) -> bool:
         if version.visit_id != self.visit_id:
@@ -182,6 +189,10 @@ class Model(Contract):
         """A discarded delivery is pending again, and judged as if it had never been."""
         self.deliveries[sequence].status, self.deliveries[sequence].failed = "pending", {}
 
+    def waive(self, entry: Entry, until: date) -> None:
+        """A person lets an unanswered entry be, up to and with a day; the first load after it opens it again."""
+        entry.waived_until = until
+
     # One run
 
     def run(
@@ -260,7 +271,7 @@ class Model(Contract):
             self.watermark = max((mark for mark in marks if mark is not None), default=None)
             self.loaded, self.facts, self.read, self.deleted = loaded, facts, read, deleted
             self.quarantine |= {each.at: each for each in inside if each.reasons}
-            self._keep_entries([each for each in inside if each.reasons])
+            self._keep_entries([each for each in inside if each.reasons], as_of.astimezone(UTC).date())
             self.last_batch = tuple(new) or self.last_batch
             for delivery in batch:
                 delivery.status, delivery.failed = "loaded", {}
@@ -343,13 +354,15 @@ class Model(Contract):
         )
         counts.same_stamp_changes += changed and tied
 
-    def _keep_entries(self, refused: list[Judged]) -> None:
+    def _keep_entries(self, refused: list[Judged], day: date) -> None:
         for each in refused:
             trusted = each.stamp if "future_last_updated" not in each.reasons else None
             entry = self.entries.setdefault(each.identity, Entry(each.visit_id, trusted, each.at, each.reasons))
             entry.first, entry.reasons = min(entry.first, each.at), each.reasons
         for entry in self.entries.values():
-            entry.is_open = entry.is_open and not any(map(entry.is_answered_by, self.loaded.values()))
+            entry.is_answered = entry.is_answered or any(map(entry.is_answered_by, self.loaded.values()))
+            if entry.waived_until and entry.waived_until < day:
+                entry.waived_until = None
 
     def _gate(self, scopes: dict[int, Counts], new: set[int]) -> dict[str, dict[int, Fraction]]:
         """Each rule that is broken, accepted or not: the scopes that break it, with what was observed there."""

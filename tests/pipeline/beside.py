@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from functools import cache
 from itertools import chain
@@ -33,9 +33,24 @@ from lib.content import differing_parts
 from lib.decisions import discard_delivery, reinstate_delivery
 from lib.files import read_json
 from lib.layout import Layout
+from lib.quarantine import waive_entries
 from lib.run import Options
 from lib.warehouse import reading
-from tests.histories import Decide, Deliver, Dies, Run, Step, decide, ends, survives, text_of, to_csv
+from tests.histories import (
+    BASE,
+    Decide,
+    Deliver,
+    Dies,
+    Run,
+    Step,
+    Waive,
+    decide,
+    ends,
+    survives,
+    text_of,
+    to_csv,
+    waive,
+)
 from tests.model import Model, Result
 from tests.model_rows import COLUMNS, Line, Row, Version
 from tests.model_tables import Change, Metrics
@@ -109,6 +124,7 @@ def quick_pipeline() -> Iterator[None]:
         patches.enter_context(patch.object(validate, "evaluate_gate", plain_gate))
         for name in ("code_hashes", "git_state", "packages"):
             patches.enter_context(patch(f"lib.provenance.{name}", dict))
+        patches.enter_context(patch("lib.quarantine.now", lambda: BASE - timedelta(days=5)))  # a waiver ends later
         for module in ("staging", "commit", "validate"):
             patches.enter_context(patch(f"lib.{module}.open_engine", _one_engine))
         yield
@@ -199,6 +215,8 @@ class Pair:
                 self.folder[step.path] = to_csv(step.items, self.model.names)
             elif isinstance(step, Decide):
                 self._decide(step)
+            elif isinstance(step, Waive):
+                self._waive(step)
             else:
                 yield from self._run(step)
 
@@ -213,6 +231,12 @@ class Pair:
         if sequence is not None:
             act = discard_delivery if step.word == "discard" else reinstate_delivery
             act(self.layout, self.model.source, sequence, "a test")
+
+    def _waive(self, step: Waive) -> None:
+        first = waive(step, self.model)
+        if first is not None:
+            place = f"{first[0]}:{first[1]}"
+            waive_entries(self.layout, self.model.source, [place], "a test", step.until.isoformat())
 
     def _run(self, step: Run) -> Iterator[tuple[Run, RunResult, Result]]:
         before = self.clinic.tables() if self.clinic.warehouse.exists() else None
@@ -303,7 +327,7 @@ class Pair:
         same("watermark", watermark(clinic), model.watermark)
         same("statuses", clinic.statuses(), [each.status for each in model.deliveries.values()])
         entries = {at: model.entries[each.identity] for at, each in model.quarantine.items()}
-        words = {at: (" ".join(each.reasons), "open" if each.is_open else "superseded") for at, each in entries.items()}
+        words = {at: (" ".join(each.reasons), each.status) for at, each in entries.items()}
         same("quarantine", quarantine(clinic), words)
         same("links of closed entries", [at for at, link in links(clinic).items() if link not in self._answers(at)], [])
         with reading(self.layout) as connection:

@@ -60,6 +60,11 @@ def deliveries(*contents: tuple[Item, ...]) -> tuple[Step, ...]:
     return tuple(steps)
 
 
+def step(name: str) -> str:
+    """A step of the commit, whatever its number is."""
+    return next(f"sqlite/load/{each}" for each in commit.STEPS if each.endswith(name))
+
+
 V1, V2 = visit("v1"), visit("v2")
 TELLING = "(j.visit_id IS NULL OR list_contains(j.reasons, 'invalid_visit_id'))"
 KEEPING = "    with keeping_content("
@@ -86,13 +91,14 @@ MUTANTS = (
     ),
     Mutant(
         "only the new day is rebuilt",
-        "sqlite/load/02_touched_days", "WHERE day_before IS NOT NULL AND", "WHERE day_after IS NULL AND",
+        step("touched_days"), "WHERE day_before IS NOT NULL AND", "WHERE day_after IS NULL AND",
         deliveries((V1,), (visit("v1", 1, visit_date="2025-12-02"),)),
     ),
     Mutant(
         "state before data",
         commit._commit, KEEPING,
-        '    connection.execute(statement("sqlite/load/14_save_state"), values)\n'
+        '    with keeping_content(connection, tables=["state"]):\n'
+        f'        connection.execute(statement("{step("save_state")}"), values)\n'
         '    connection.execute("COMMIT")\n    connection.execute("BEGIN IMMEDIATE")\n' + KEEPING,
         (*deliveries((V1,)), Deliver("2.csv", (visit("v2", 1),)), Run(BASE + 2 * HOUR, dies=Dies("commit", 4))),
     ),
@@ -104,7 +110,7 @@ MUTANTS = (
     ),
     Mutant(
         "an older version closes a newer refusal",
-        "sqlite/load/13_close_quarantine", "(v.stamp, v.delivery_seq, v.source_line) >",
+        step("close_quarantine"), "(v.stamp, v.delivery_seq, v.source_line) >",
         "(v.stamp, v.delivery_seq, v.source_line) <",
         deliveries((visit("v1", -1), visit("v1", patient_id=""))),
     ),
@@ -130,7 +136,7 @@ MUTANTS = (
     ),
     Mutant(
         "deleted visits stay in the metrics",
-        "sqlite/load/08_rebuild_metrics", "deleted_at IS NULL AND", "",
+        step("rebuild_metrics"), "deleted_at IS NULL AND", "",
         deliveries((V1, V2), (V1,)), MARKED,
     ),
     Mutant(

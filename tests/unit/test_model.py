@@ -264,6 +264,18 @@ def test_an_entry_is_answered_by_the_first_greater_version_and_never_by_an_older
     assert model.corrected_by()[1, 2] == (3, 3)
 
 
+def test_a_waived_entry_is_open_again_after_its_last_day_and_is_answered_all_the_same() -> None:
+    model = Model(max_share=Fraction(1))
+    loads(model, BASE, row(2, "v1", "x"), row(3, "v2", "x"), row(4, "v3"))
+    for entry in model.entries.values():
+        model.waive(entry, BASE.date())
+    assert [entry.status for entry in model.entries.values()] == ["waived", "waived"]
+    loads(model, hours(1), row(2, "v2", stamp=at(1)))
+    assert [entry.status for entry in model.entries.values()] == ["waived", "superseded"]
+    assert model.run(hours(24)).passed
+    assert [entry.status for entry in model.entries.values()] == ["open", "superseded"]
+
+
 def test_case_18_the_same_bytes_change_nothing_and_together_is_as_one_after_the_other() -> None:
     a, b = [row(2, "v1"), row(3, "v2")], [row(2, "v2", "20"), row(3, "v3")]
     apart, together = Model(), Model()
