@@ -34,7 +34,7 @@ NEVER_ACCEPTED = (
 class RuleResult:
     """One rule in one scope (`batch` or `delivery 000003`); numbers are counts, shares or hours, as `unit` says.
 
-    The rule holds when `observed comparison threshold`; `observed` is None where there was nothing to judge, `threshold`
+    The rule holds when `observed comparison threshold`; `observed` is None where nothing was to be judged, `threshold`
     where the config sets no limit.
     `passed` is what was found; an accepted failure stays `passed=False` with `overridden=True`.
     """

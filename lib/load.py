@@ -20,7 +20,7 @@ from lib.lock import HELD_BY_PARENT, hold_warehouse
 from lib.provenance import actor
 from lib.run import Run
 from lib.sql import statement
-from lib.stage import newest_loaded
+from lib.stage import newest_loaded, read_headers
 from lib.state import State, read_state, write_state_copy
 from lib.validate import check_staged
 from lib.warehouse import reading, writing
@@ -95,7 +95,7 @@ def _commit(run: Run) -> LoadResult:
             lateness=run.staging / "lateness.parquet",
             counts=run.counts,
             rows_read={int(sequence): rows for sequence, rows in run.manifest["rows_read"].items()},
-            headers={int(sequence): each["header"] for sequence, each in run.manifest["readings"].items()},
+            headers=read_headers(run),
             as_of=run.as_of,
             watermark_before=before,
             committed_watermark=stored_instant(committed),

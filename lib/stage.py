@@ -18,7 +18,7 @@ from lib.deliveries import Batch, Delivery, Standing, mark, standings
 from lib.errors import DeliveryRefused, UsageError
 from lib.extract import delivery_standings, run_batch
 from lib.fates import count_reasons
-from lib.files import TEMPORARY_PREFIX, sha256_of_file
+from lib.files import TEMPORARY_PREFIX, read_json, sha256_of_file, write_json
 from lib.lookups import (
     count_visits,
     find_current_versions,
@@ -32,6 +32,8 @@ from lib.run import Run
 from lib.staging import Held, Staged, stage_batch
 from lib.state import read_state
 from lib.warehouse import writing
+
+HEADERS = "headers.json"
 
 COMPARABLE_DELIVERIES = 7
 """How many earlier deliveries the usual volume is taken from."""
@@ -74,11 +76,12 @@ def read_batch(run: Run) -> dict[int, Reading]:
                 "rows": each.rows,
                 "malformed": each.malformed,
                 "lines": each.lines,
-                "header": list(each.header),
             }
             for sequence, each in readings.items()
         }
     )
+    # Not in the record: names of unknown columns may be a patient's, where a lost line end ran the first row into them.
+    write_json(run.staging / HEADERS, {str(sequence): list(each.header) for sequence, each in readings.items()})
     return readings
 
 
@@ -121,11 +124,19 @@ def stage_visits(run: Run) -> pd.DataFrame:
         missed_needs_hours=total["missed_needs_hours"],
         staged={
             path.name: sha256_of_file(path)
-            for path in (staged.visits, staged.rejected, staged.deletions, staged.profile, staged.lateness)
+            for path in (
+                *(staged.visits, staged.rejected, staged.deletions, staged.profile, staged.lateness),
+                run.staging / HEADERS,
+            )
         },
     )
     shutil.rmtree(_text_file(run, 0).parent)  # the text is in the snapshots; nothing further reads it here
     return read_profile(run)
+
+
+def read_headers(run: Run) -> dict[int, list[str]]:
+    """Delivery → its column names as delivered, of every delivery that was read."""
+    return {int(sequence): header for sequence, header in read_json(run.staging / HEADERS).items()}
 
 
 def read_profile(run: Run) -> pd.DataFrame:
@@ -165,8 +176,7 @@ def columns_frame(run: Run) -> pd.DataFrame:
 
 def further_columns(run: Run) -> int:
     """How many columns of the batch's deliveries are neither mapped nor carried; they stay in the snapshots."""
-    headers = [each["header"] for each in run.manifest["readings"].values()]
-    return len({name for header in headers for name in _extra_columns(run, header)})
+    return len({name for header in read_headers(run).values() for name in _extra_columns(run, header)})
 
 
 def _text_file(run: Run, sequence: int) -> Path:
@@ -184,7 +194,7 @@ def _mark_refused(run: Run, refusals: list[tuple[Delivery, DeliveryRefused]]) ->
 def _complete_profile(run: Run, batch: Batch, staged: Staged, all_standings: list[Standing]) -> list[dict[str, Any]]:
     """The engine's counts, and what only the history of deliveries can tell."""
     rows: list[dict[str, Any]] = pq.read_table(staged.profile).to_pylist()
-    readings = run.manifest["readings"]
+    found = read_headers(run)
     members = {each.sequence for each in batch.deliveries}
     loaded = [each for each in all_standings if each.status == "loaded" and each.delivery.sequence not in members]
     extra_before = _extra_columns(run, loaded[-1].header or ()) if loaded else None
@@ -197,7 +207,7 @@ def _complete_profile(run: Run, batch: Batch, staged: Staged, all_standings: lis
     for row in rows:
         is_batch = row["is_batch"]
         newest, oldest_missed = row.pop("newest_accepted"), row.pop("oldest_missed")
-        headers = [readings[str(each)]["header"] for each in members if is_batch or each == row["delivery_seq"]]
+        headers = [found[each] for each in members if is_batch or each == row["delivery_seq"]]
         extra_now = {name for header in headers for name in _extra_columns(run, header)}
         row.update(
             new_batch=batch.is_new or (batch.kind == "refresh" and row["delivery_seq"] in unloaded),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from typing import Any
 
@@ -200,7 +201,15 @@ def _instant(text: Any) -> str:
     return short_instant(value) if value else "none"
 
 
+class _Console(Console):
+    """Whose reader may go away, as in `run | head`: the run goes on, and nobody is told."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def consoles() -> tuple[Console, Console]:
     """Where results go and where errors go. Width fixed off a terminal, so that logs do not depend on it."""
     width = None if sys.stdout.isatty() else 160
-    return Console(width=width, highlight=False), Console(stderr=True, width=width, highlight=False)
+    return _Console(width=width, highlight=False), _Console(stderr=True, width=width, highlight=False)

@@ -492,3 +492,15 @@ def test_the_command_says_it_in_one_line(make: Any, exit_code: int, said: str, c
     assert "Traceback" not in ended.stdout + ended.stderr
     assert CANARY not in ended.stdout + ended.stderr
     assert [each[0] for each in clinic.query("SELECT visit_id FROM fact_visits")] == ([CANARY] if not said else [])
+
+
+def test_a_row_that_ran_into_the_header_is_in_no_record(tmp_path: Path) -> None:
+    """A lost line end makes a patient's cells the names of unknown columns."""
+    clinic = Clinic(tmp_path)
+    header = ",".join(COLUMNS) + ",note"
+    clinic.deliver(f"{header}V900001,P770077,D5,J06.9,2025-03-01,987.65\nV2,P2,,,2025-03-01,1,2025-03-01T12:00:00Z\n")
+    result = clinic.run()
+    assert result.exit_code == 4
+    assert result.run is not None
+    told = result.message + "".join(path.read_text() for path in result.run.record.iterdir())
+    assert [text for text in ("V900001", "P770077", "987.65") if text in told] == []
