@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from functools import cache
@@ -242,7 +242,7 @@ class Pair:
         before = self.clinic.tables() if self.clinic.warehouse.exists() else None
         self.model.take(self.folder, step.as_of)
         if not self.model.batch(step.full_refresh, step.accept):
-            assert self.run_clinic(step).exit_code in (2, 3)
+            assert self.run_clinic(replace(step, dies=None)).exit_code in (2, 3)
             same("tables before", before and self.clinic.tables(), before)
             return
         would_be = deepcopy(self.model)
