@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import nbformat
 
-from lib import execute, extract, load, pipeline, report, stage, validate  # noqa: F401 (imported once, before the forks)
+from lib import execute, extract, load, pipeline, report, stage, terminal, validate  # noqa: F401 (before the forks)
 from lib.cli.main import main
 from lib.cli.run import run as run_command  # noqa: F401
 from lib.confidential import log_exception
@@ -54,6 +54,12 @@ def be_command(words: list[str], told: Path) -> NoReturn:
 def begin(config: Path, data_dir: Path, as_of: str) -> Run:
     """A run as the command begins it, with no process that holds the lock."""
     return Run.begin(load_settings(str(config)), data_dir=data_dir, as_of=as_of)
+
+
+def warm_up(data_dir: Path) -> None:
+    """Write the newest run's page once here, so that no fork has to compile its patterns and templates again."""
+    run = Run.existing(data_dir)
+    report.write_report(run.layout, run.run_id)
 
 
 def stand_in() -> None:

@@ -14,7 +14,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.faults import shim
+from tests.faults import here, shim
 from tests.faults.trial import Expected, Try, examine, heal, must_load, prepare, run_here, say
 from tests.faults.world import World
 
@@ -24,6 +24,7 @@ def sweep(folder: Path, lane: int, lanes: int, stride: int, actions: list[str]) 
     plan = shim.Plan(Path(os.environ["FAULT_PLAN"]))
     world, prepared = World(folder / "world"), folder / "prepared"
     expected = prepare(world, prepared)
+    here.warm_up(world.data_dir)
     world.become(prepared)
     plan.set(world.data_dir)
     must_load(world, 2)
