@@ -55,6 +55,7 @@ class Load:
     visits: Path
     rejected: Path
     deletions: Path
+    answers: Path
     lateness: Path
     counts: dict[str, int]
     rows_read: dict[int, int]
@@ -175,7 +176,13 @@ def _write_scratch(load: Load, scratch: Path) -> None:
         f" FROM read_parquet({literal(str(load.deletions))})"
     )
     lateness = f"SELECT hours, loaded, missed FROM read_parquet({literal(str(load.lateness))})"
-    tables = {"staged": visits, "rejected": rejected, "deletions": deletions, "lateness": lateness}
+    answers = (
+        "SELECT visit_id, strftime(stamp, '%Y-%m-%dT%H:%M:%S.%f+00:00') AS stamp, delivery_seq, source_line"
+        f" FROM read_parquet({literal(str(load.answers))})"
+    )
+    tables = {
+        "staged": visits, "rejected": rejected, "deletions": deletions, "answers": answers, "lateness": lateness,
+    }  # fmt: skip
     scratch.unlink(missing_ok=True)
     with open_engine(load.settings.engine, scratch.parent) as engine:
         for table, query in tables.items():

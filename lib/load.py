@@ -92,6 +92,7 @@ def _commit(run: Run) -> LoadResult:
             visits=run.staging / "visits.parquet",
             rejected=run.staging / "rejected.parquet",
             deletions=run.staging / "deletions.parquet",
+            answers=run.staging / "answers.parquet",
             lateness=run.staging / "lateness.parquet",
             counts=run.counts,
             rows_read={int(sequence): rows for sequence, rows in run.manifest["rows_read"].items()},

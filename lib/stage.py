@@ -125,7 +125,7 @@ def stage_visits(run: Run) -> pd.DataFrame:
         staged={
             path.name: sha256_of_file(path)
             for path in (
-                *(staged.visits, staged.rejected, staged.deletions, staged.profile, staged.lateness),
+                *(staged.visits, staged.rejected, staged.deletions, staged.answers, staged.profile, staged.lateness),
                 run.staging / HEADERS,
             )
         },

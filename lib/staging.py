@@ -59,6 +59,7 @@ class Staged:
     visits: Path
     rejected: Path
     deletions: Path
+    answers: Path
     profile: Path
     lateness: Path
     absent_visits: int | None
@@ -115,6 +116,7 @@ def stage_batch(
             visits=folder / "visits.parquet",
             rejected=folder / "rejected.parquet",
             deletions=folder / "deletions.parquet",
+            answers=folder / "answers.parquet",
             profile=folder / "batch_profile.parquet",
             lateness=folder / "lateness.parquet",
             absent_visits=count_absent_visits(engine, batch, settings, held.visit_count),
@@ -125,6 +127,7 @@ def stage_batch(
         _write_parquet(engine, _visits_query(settings), staged.visits)
         _write_parquet(engine, "SELECT * FROM rejected ORDER BY delivery_seq, source_line", staged.rejected)
         _write_parquet(engine, "SELECT * FROM deletions ORDER BY visit_id", staged.deletions)
+        _write_parquet(engine, statement("duckdb/answers"), staged.answers)
         _write_parquet(engine, statement("duckdb/profile"), staged.profile)
         lateness = statement("duckdb/lateness", watermark=_timestamp(window.watermark))
         _write_parquet(engine, lateness, staged.lateness)

@@ -7,6 +7,7 @@ import pty
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import yaml
@@ -281,3 +282,20 @@ def test_a_waiver_is_no_difference_to_a_rebuild(refused: Clinic) -> None:
     waive(refused, "1:3")
     ended = refused.command("verify", "--rebuild")
     assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout
+
+
+def test_15_a_refusal_accepted_late_closes_by_what_was_delivered_since(tmp_path: Path) -> None:
+    """Delivery 2 is held; 3 answers it with the values the table has since 1; then 2 is accepted."""
+    clinic = Clinic(tmp_path)
+    clinic.deliver([row("V4")])
+    assert clinic.run().exit_code == 0
+    clinic.deliver([row("V4", last_updated="yesterday")])
+    assert clinic.run().exit_code == 4
+    clinic.deliver([row("V4"), row("V5")])
+    assert clinic.run().exit_code == 0
+    result = clinic.run(accept=("zero_row_load",))
+    assert result.exit_code == 0, result.message
+    incremental = clinic.query("SELECT status, superseded_by_seq, superseded_by_line FROM quarantine")
+    assert incremental == [("superseded", 3, 2)]
+    assert clinic.run(full_refresh=True, accept=()).exit_code == 0
+    assert clinic.query("SELECT status, superseded_by_seq, superseded_by_line FROM quarantine") == incremental

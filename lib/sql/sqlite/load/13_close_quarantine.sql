@@ -24,6 +24,13 @@ FROM (
     WHERE visit_id IN (SELECT visit_key FROM quarantine WHERE source = :source AND status IN ('open', 'waived'))
     UNION ALL
     SELECT
+        visit_id,
+        stamp,
+        delivery_seq,
+        source_line
+    FROM scratch.answers
+    UNION ALL
+    SELECT
         f.visit_id,
         f.last_updated AS stamp,
         f.delivery_seq,
