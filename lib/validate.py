@@ -163,7 +163,7 @@ def _overrides(run: Run) -> dict[str, float]:
     """Per accepted rule, the worst value that the held deliveries of this batch were held for; and what was accepted in
     the loads that this run catches up (lib/restore.py)."""
     members = {each.sequence for each in run_batch(run).deliveries}
-    held = [each for each in delivery_standings(run) if each.delivery.sequence in members and each.failed_rules]
+    held = [each for each in delivery_standings(run) if each.delivery.sequence in members and each.status == "held"]
     asked = {rule: value for rule in run.options.accept if (value := _worst(rule, held)) is not None}
     return {**(run.manifest.get("behind") or {}).get("accepted", {}), **asked}
 
