@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from lib.sql import identifier
 
 MODULUS = 1 << 256
+MOST_ARGUMENTS = 100
+"""Of an SQL function: SQLite takes 127."""
 PARTS = {
     "fact_visits": ("source", "visit_date"),
     "metric_changes": ("run_id",),
@@ -160,7 +162,9 @@ def _key(columns: tuple[str, ...], row: str) -> str:
 
 
 def _row_text(columns: list[str], row: str) -> str:
-    """SQL of a row as bytes in which no two rows are alike: a JSON array less the nulls at its end. No text ends like
+    """SQL of a row as bytes in which no two rows are alike: JSON arrays less the nulls at their end. No text ends like
     one of them, and no number."""
-    values = ", ".join(f"{row}{identifier(name)}" for name in columns)
-    return f"CAST(rtrim(json_array({values}), ',nul]') AS BLOB)"
+    values = [f"{row}{identifier(name)}" for name in columns]
+    arrays = (values[start : start + MOST_ARGUMENTS] for start in range(0, len(values), MOST_ARGUMENTS))
+    text = " || ".join(f"json_array({', '.join(each)})" for each in arrays)
+    return f"CAST(rtrim({text}, ',nul[]') AS BLOB)"

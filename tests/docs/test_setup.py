@@ -218,7 +218,7 @@ def test_clean_spares_the_records_unless_told_and_the_input_always(tmp_path):
 def test_help_lists_every_target(tmp_path):
     targets = re.findall(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text())
     assert re.findall(r"(?m)^  make (\w+)", make_in(tmp_path).stdout) == targets
-    assert set(targets) == {"help", "setup", "run", "test", "lab", "lint", "bench", "lock", "clean"}
+    assert set(targets) == {"help", "setup", "run", "test", "lab", "lint", "bench", "faults", "lock", "clean"}
 
 
 # What runs before a change is taken

@@ -5,7 +5,7 @@ SELECT
     s.visit_id,
     f.visit_id IS NULL AS is_new,
     f.visit_id IS NULL AND s.last_updated < :committed_watermark AS is_late,
-    false AS is_removed,
+    0 AS is_removed,
     iif(f.deleted_seq IS NULL, f.visit_date, NULL) AS day_before,
     iif(iif(d.visit_id IS NULL, iif(:refresh, NULL, f.deleted_seq), d.deleted_seq) IS NULL, s.visit_date, NULL) AS day_after,
     s.action <> 'unchanged' AS is_changed
@@ -16,12 +16,12 @@ WHERE s.action <> 'unchanged' OR d.visit_id IS NOT NULL OR (:refresh AND f.delet
 UNION ALL
 SELECT
     f.visit_id,
-    false AS is_new,
-    false AS is_late,
-    false AS is_removed,
+    0 AS is_new,
+    0 AS is_late,
+    0 AS is_removed,
     iif(f.deleted_seq IS NULL, f.visit_date, NULL) AS day_before,
     iif(d.deleted_seq IS NULL, f.visit_date, NULL) AS day_after,
-    false AS is_changed
+    0 AS is_changed
 FROM scratch.deletions AS d
 CROSS JOIN fact_visits AS f
 WHERE f.source = :source
@@ -30,12 +30,12 @@ WHERE f.source = :source
 UNION ALL
 SELECT
     f.visit_id,
-    false AS is_new,
-    false AS is_late,
-    true AS is_removed,
+    0 AS is_new,
+    0 AS is_late,
+    1 AS is_removed,
     iif(f.deleted_seq IS NULL, f.visit_date, NULL) AS day_before,
     NULL AS day_after,
-    true AS is_changed
+    1 AS is_changed
 FROM fact_visits AS f
 WHERE :refresh
     AND f.source = :source
