@@ -44,7 +44,7 @@ ACTIONS = {
     for each in (
         Action("disk full once", "fail", errno.ENOSPC, kinds=NEEDS_ROOM),
         Action("disk full from then on", "fail", errno.ENOSPC, sticky=True, kinds=NEEDS_ROOM),
-        Action("short write, then full", "short", errno.ENOSPC, sticky=True, kinds=NEEDS_ROOM),
+        Action("short write then full", "short", errno.ENOSPC, sticky=True, kinds=NEEDS_ROOM),
         Action("quota", "fail", errno.EDQUOT, kinds=NEEDS_ROOM),
         Action("input/output error once", "fail", errno.EIO),
         Action("input/output errors from then on", "fail", errno.EIO, sticky=True),
