@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib.clock import instant_text, now
-from lib.deliveries import ledger_file, read_ledger
+from lib.deliveries import ledger_file, read_ledger, sources_held
 from lib.errors import StoredDataChanged, TemporaryFailure, UsageError
 from lib.files import CHUNK_BYTES, TEMPORARY_PREFIX, read_json, sha256_of_file, sync_folder, write_json
 from lib.layout import Layout
@@ -136,7 +136,7 @@ def _copy(layout: Layout, building: Path, folder: Path) -> Backup:
     records = [each for each in layout.run_ids() if each <= last_named and (layout.record(each) / FILE_NAME).exists()]
     for run_id in records:
         _copy_record(layout, copy, run_id, closed.get(run_id))
-    deliveries = sum(_copy_raw(layout, copy, source) for source in _sources(layout))
+    deliveries = sum(_copy_raw(layout, copy, source) for source in sources_held(layout))
     decisions = _copy_lines(layout.decisions, copy.decisions)
     with reading(copy) as connection:
         write_state_copy(connection, copy)
@@ -234,11 +234,6 @@ def _copy_record(layout: Layout, copy: Layout, run_id: str, closed: str | None) 
             raise _Changed
     except FileNotFoundError:  # renamed by a run that is resumed
         raise _Changed from None
-
-
-def _sources(layout: Layout) -> list[str]:
-    folders = layout.raw.iterdir() if layout.raw.is_dir() else ()
-    return sorted(each.name for each in folders if ledger_file(layout, each.name).is_file())
 
 
 def _copy_raw(layout: Layout, copy: Layout, source: str) -> int:

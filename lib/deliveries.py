@@ -74,6 +74,12 @@ def ledger_file(layout: Layout, source: str) -> Path:
     return layout.raw / source / "deliveries.jsonl"
 
 
+def sources_held(layout: Layout) -> list[str]:
+    """The sources of which anything was ever taken, by name."""
+    folders = layout.raw.iterdir() if layout.raw.is_dir() else ()
+    return sorted(each.name for each in folders if ledger_file(layout, each.name).is_file())
+
+
 def read_ledger(layout: Layout, source: str) -> list[Delivery]:
     """Every delivery ever taken from `source`, oldest first."""
     return [Delivery(**entry) for entry in read_lines(ledger_file(layout, source))]

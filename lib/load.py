@@ -35,6 +35,7 @@ class Tables:
 
     facts: int
     facts_of_source: int
+    facts_deleted: int
     days: int
     visits_in_metrics: int
     quarantine_open: int
@@ -43,6 +44,11 @@ class Tables:
     quarantine_rows: int
     deliveries_loaded: int
     state: State
+
+    @property
+    def standing(self) -> int:
+        """Visits that count in the metrics: all but those marked deleted."""
+        return self.facts - self.facts_deleted
 
 
 def require_passed_gate(run: Run) -> str:
@@ -137,6 +143,7 @@ def tables_frame(before: Tables, after: Tables) -> pd.DataFrame:
     """Grain: one row per thing counted, before and after the load."""
     things = {
         "visits in fact_visits": "facts",
+        "of them marked deleted": "facts_deleted",
         "days in daily_visit_metrics": "days",
         "visits counted in daily_visit_metrics": "visits_in_metrics",
         "deliveries loaded": "deliveries_loaded",

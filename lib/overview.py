@@ -11,11 +11,12 @@ from rich.text import Text
 
 from lib.clock import now, parse_instant, short_instant, stored_instant
 from lib.decisions import sign_offs
-from lib.deliveries import Standing, standings
+from lib.deliveries import Standing, sources_held, standings
 from lib.errors import LoadTooOld, UsageError
 from lib.layout import Layout
 from lib.quarantine import today, waivers_in_force
 from lib.record import read_manifests
+from lib.restore import lost_loads, lost_text
 from lib.terminal import consoles
 from lib.warehouse import reading
 
@@ -45,6 +46,7 @@ def print_status(layout: Layout, max_age: str | None) -> None:
         waiting = connection.execute(
             "SELECT source, status, count(*) FROM deliveries GROUP BY source, status ORDER BY source, status"
         ).fetchall()
+        lost = {source: lost_loads(layout, connection, source) for source in sources_held(layout)}
         waivers = {each["source"]: waivers_in_force(connection, each["source"], today()) for each in states}
     for state in states:
         watermark = stored_instant(state["watermark_last_updated"])
@@ -53,6 +55,9 @@ def print_status(layout: Layout, max_age: str | None) -> None:
             f"watermark {short_instant(watermark) if watermark else 'none'}, last run {state['last_run_id']}",
             soft_wrap=True,
         )
+    for source, run_ids in lost.items():
+        if run_ids:
+            out.print(f"{source}: the warehouse {lost_text(run_ids)}", soft_wrap=True)
     out.print(f"{days:,} days in daily_visit_metrics")
     for source, status, count in waiting:
         out.print(f"{source}: {count:,} deliveries {status}")

@@ -120,7 +120,7 @@ def _prepare(layout: Layout, options: Options, progress: Progress) -> None:
 
 def _finish_report(layout: Layout, config_file: str, progress: Progress) -> None:
     """Do again what the newest run could not finish after its commit: 05 and the page. Later runs chain to its record,
-    so only the newest one may still be mended. A report that fails again stays as it is."""
+    so only the newest one may still be mended, once. Failed or not, the record is closed over what is in it now."""
     newest = layout.run_ids()[-1:]
     if not newest or not (layout.record(newest[0]) / FILE_NAME).exists():
         return
@@ -128,9 +128,10 @@ def _finish_report(layout: Layout, config_file: str, progress: Progress) -> None
     if run.manifest.get("exit_code") != ReportIncomplete.exit_code or run.manifest.get("recovered"):
         return
     execution = _execute(run, NOTEBOOKS[-1], config_file, progress)
+    message = execution.failure.message if execution.failure else None
+    close_record(layout, run.run_id, "loaded", exit_code=ReportIncomplete.exit_code, message=message, recovered=True)
+    write_report(layout, run.run_id)
     if not execution.failure:
-        close_record(layout, run.run_id, "loaded", exit_code=ReportIncomplete.exit_code, recovered=True)
-        write_report(layout, run.run_id)
         progress.repaired([run.run_id])
 
 

@@ -133,7 +133,7 @@ def change_lines(changes: list[DayChange], minimum: int) -> list[str]:
     """
     lines, before_is_told = [], True
     for change in changes:
-        causes = ", ".join(f"{_count(count, minimum)} {cause}" for cause, count in change.causes.items())
+        causes = ", ".join(f"{count:,} {cause}" for cause, count in change.causes.items())
         told = " · ".join(each for each in (change.note, causes) if each) or "the metrics were put right"
         lines.append(f"{change.run_id}  {short_instant(parse_instant(change.committed))}  {change.source}: {told}")
         visits = f"    visits {_count(change.before.visits, minimum)} → {_count(change.after.visits, minimum)}"

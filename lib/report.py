@@ -129,12 +129,14 @@ def _first_screen(manifest: Manifest, record: Path) -> str:
         "outcome": f"{manifest.get('outcome')} ({manifest.get('message') or 'no failure'})",
         "as of": manifest["as_of"],
         "window": f"from {window['cutoff']}, {window['lookback_hours']:g} h" if window["cutoff"] else "all rows",
-        "watermark": f"{manifest['committed_watermark']} → {after or 'as before'}",
+        "watermark": f"{manifest['committed_watermark'] or 'none'} → {after or 'as before'}",
         "who, where": f"{manifest['actor']} on {manifest['host']}",
         "code": f"{(commit or 'not in git')[:12]}{' with changes' if manifest['git']['dirty'] else ''}",
         "gate": gate.get("summary", "not reached"),
         "rows": reconciliation_line(counts),
     }
+    if accepted := manifest["options"]["accept"]:
+        facts["accepted"] = f"{', '.join(accepted)} by {manifest['actor']}: {manifest['options']['reason']}"
     if attempts := manifest.get("attempts"):
         facts["resumed"] = "; ".join(_attempt(number, each) for number, each in enumerate(attempts, start=1))
     return "\n\n".join(
@@ -142,7 +144,7 @@ def _first_screen(manifest: Manifest, record: Path) -> str:
             f"# {decision_of(manifest)}",
             _markdown_table(["", ""], [[name, value] for name, value in facts.items()]),
             *_gate_table(record),
-            "Contents: " + " · ".join(f"[{title}](#{anchor})" for title, anchor in STAGES),
+            "Contents: " + " · ".join(f"[{title}](#{anchor})" for title, anchor in STAGES[: len(_executed(record))]),
         ]
     )
 
@@ -169,13 +171,19 @@ def _gate_table(record: Path) -> list[str]:
             rule["id"],
             rule["severity"],
             _figure(rule["observed"], rule["unit"]),
-            f"{rule['comparison']} {_figure(rule['threshold'], rule['unit'])}",
-            "accepted" if rule["overridden"] else "yes" if rule["passed"] else "NO",
+            "none" if rule["threshold"] is None else f"{rule['comparison']} {_figure(rule['threshold'], rule['unit'])}",
+            _holds(rule),
             rule["scope"],
         ]
         for rule in told
     ]
     return [_markdown_table(["rule", "severity", "observed", "limit", "holds", "where"], rows)]
+
+
+def _holds(rule: dict[str, Any]) -> str:
+    if rule["overridden"]:
+        return "accepted"
+    return "NO" if not rule["passed"] else "yes" if rule["observed"] is not None else ""
 
 
 def _figure(value: float | None, unit: str) -> str:

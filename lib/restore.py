@@ -78,6 +78,18 @@ def restore_marks(layout: Layout, connection: sqlite3.Connection, source: str) -
     )
 
 
+def lost_loads(layout: Layout, connection: sqlite3.Connection, source: str) -> list[str]:
+    """The runs that loaded by their records and that the warehouse does not know: it is older than they are."""
+    last_loaded, _ = _reach(connection, source)
+    return [each["run_id"] for each in _manifests_after(layout, source, last_loaded) if _is_loaded(each)]
+
+
+def lost_text(run_ids: list[str]) -> str:
+    """Of a warehouse that lacks these loads."""
+    loads = "1 recorded load" if len(run_ids) == 1 else f"{len(run_ids):,} recorded loads"
+    return f"is older than the records: it lacks {loads}, from run {run_ids[0]} on; the next run catches up from raw"
+
+
 def _reach(connection: sqlite3.Connection, source: str) -> tuple[str | None, str | None]:
     """The last run that loaded, and the last one that left any mark."""
     loaded = connection.execute("SELECT max(run_id) FROM runs WHERE source = ?", [source]).fetchone()[0]

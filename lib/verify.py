@@ -13,13 +13,14 @@ from rich.console import Console
 from lib.config import Settings
 from lib.content import differing_parts
 from lib.decisions import verify_decisions
-from lib.deliveries import Delivery, read_ledger
+from lib.deliveries import Delivery, read_ledger, sources_held
 from lib.errors import PipelineError, StoredDataChanged, TemporaryFailure
 from lib.files import read_json
 from lib.layout import Layout
 from lib.manifest import FILE_NAME
 from lib.raw import check_snapshot
 from lib.record import Finding, verify_records
+from lib.restore import lost_loads, lost_text
 from lib.sql import identifier, statement, statements
 from lib.terminal import consoles
 from lib.warehouse import SCHEMA_VERSION, reading
@@ -86,7 +87,20 @@ def _print(out: Console, findings: list[Finding]) -> None:
 
 def find_changes(layout: Layout) -> list[Finding]:
     """Everything that is not what the runs left."""
-    return [*verify_snapshots(layout), *verify_records(layout), *verify_decisions(layout), *verify_tables(layout)]
+    return [
+        *verify_snapshots(layout),
+        *verify_records(layout),
+        *verify_decisions(layout),
+        *verify_age(layout),
+        *verify_tables(layout),
+    ]
+
+
+def verify_age(layout: Layout) -> list[Finding]:
+    """Whether the warehouse knows every load that the records tell of; one that was copied back may not."""
+    with reading(layout) as connection:
+        lost = [lost_loads(layout, connection, source) for source in sources_held(layout)]
+    return [Finding(layout.warehouse.name, lost_text(each)) for each in lost if each]
 
 
 def verify_snapshots(layout: Layout) -> list[Finding]:

@@ -162,4 +162,5 @@ def _place(
     """The layout and the source that a word about deliveries or the quarantine is about."""
     before = context.obj
     chosen_config, chosen_dir = config or before[0], data_dir or before[1]
-    return layout_of(chosen_config, chosen_dir, warehouse or before[2]), source_name(chosen_config)
+    layout = layout_of(chosen_config, chosen_dir, warehouse or before[2])
+    return layout, source_name(chosen_config, layout)

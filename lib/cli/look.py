@@ -15,6 +15,7 @@ from lib.cli.options import (
     check_acceptable,
     from_here,
     layout_of,
+    source_name,
     warehouse_from_here,
 )
 from lib.errors import UsageError
@@ -120,7 +121,9 @@ def trace(
     from lib.trace import print_trace
 
     settings = load_settings(from_here(config), warehouse=warehouse_from_here(warehouse))
-    print_trace(layout_of(config, data_dir, warehouse), settings, visit_id)
+    layout = layout_of(config, data_dir, warehouse)
+    source_name(config, layout)
+    print_trace(layout, settings, visit_id)
 
 
 @app.command(short_help="are snapshots, records, decisions, tables as left?")

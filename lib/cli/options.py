@@ -47,10 +47,20 @@ def layout_of(config: str, data_dir: str, warehouse: str | None) -> Layout:
     return Layout.at(resolve(from_here(data_dir)), settings.warehouse)
 
 
-def source_name(config: str) -> str:
-    from lib.config import load_settings
+def source_name(config: str, layout: Layout) -> str:
+    """The config's source, of which the data folder must hold something, if it holds anything at all.
 
-    return load_settings(from_here(config)).source.name
+    Raises UsageError when it holds other sources only: an answer about the wrong one would read "nothing".
+    """
+    from lib.config import load_settings
+    from lib.deliveries import sources_held
+
+    source, held = load_settings(from_here(config)).source.name, sources_held(layout)
+    if held and source not in held:
+        raise UsageError(
+            f"{layout.data_dir.name}: holds {', '.join(held)}, not {source}; name that source's config with --config."
+        )
+    return source
 
 
 def check_acceptable(rules: list[str]) -> None:

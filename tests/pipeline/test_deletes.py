@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from lib import validate
@@ -111,3 +113,15 @@ def test_19_marked_and_run_again_changes_nothing(marking: Clinic) -> None:
 def test_19_marking_needs_full_deliveries() -> None:
     with pytest.raises(PipelineError, match="deletes: mark needs deliveries: full"):
         settings_from({"source": {"deletes": "mark"}}, "config.yaml")
+
+
+def test_marked_deletes_go_through_the_notebooks(tmp_path: Path) -> None:
+    """The checks of 04 and 05 count the visits that stand; by the real command."""
+    clinic = Clinic(tmp_path, {"source": {"deliveries": "full", "deletes": "mark"}})
+    for rows in ([row("V1"), row("V2"), row("V3")], [row("V1"), row("V3")]):
+        clinic.deliver(rows)
+        done = clinic.command("run")
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 visits newly marked deleted" in done.stdout
+    assert clinic.query("SELECT count(*), count(deleted_at) FROM fact_visits") == [(3, 1)]
+    assert clinic.command("verify").returncode == 0

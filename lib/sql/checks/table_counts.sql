@@ -2,6 +2,7 @@
 SELECT
     (SELECT COUNT(*) FROM fact_visits) AS facts,
     (SELECT COUNT(*) FROM fact_visits WHERE source = :source) AS facts_of_source,
+    (SELECT COUNT(*) FROM fact_visits WHERE deleted_at IS NOT NULL) AS facts_deleted,
     (SELECT COUNT(*) FROM daily_visit_metrics) AS days,
     (SELECT COALESCE(SUM(visit_count), 0) FROM daily_visit_metrics) AS visits_in_metrics,
     (SELECT COUNT(*) FROM quarantine WHERE source = :source AND status = 'open') AS quarantine_open,
