@@ -125,3 +125,21 @@ def test_marked_deletes_go_through_the_notebooks(tmp_path: Path) -> None:
     assert "1 visits newly marked deleted" in done.stdout
     assert clinic.query("SELECT count(*), count(deleted_at) FROM fact_visits") == [(3, 1)]
     assert clinic.command("verify").returncode == 0
+
+
+def test_a_visit_that_comes_back_as_an_older_version_counts_on_the_tables_day(tmp_path: Path) -> None:
+    clinic = Clinic(tmp_path, {"source": {"deliveries": "full", "deletes": "mark"}})
+    older = row("V1", visit_date="2025-02-04", last_updated="2025-03-01T11:00:00Z")
+    newer = row("V1", visit_date="2025-02-03")
+    for rows in ([older, row("V2")], [newer, row("V2")], [row("V2")], [older, row("V2")]):
+        clinic.deliver(rows)
+        result = clinic.run()
+        assert result.exit_code == 0, result.message
+    assert clinic.query("SELECT visit_date, deleted_at FROM fact_visits WHERE visit_id = 'V1'") == [
+        ("2025-02-03", None)
+    ]
+    assert set(clinic.daily()) == {"2025-02-03", "2025-03-01"}
+    assert result.run is not None
+    changes = "SELECT visit_date, visits_restored, visit_count_after FROM metric_changes WHERE run_id = ?"
+    assert clinic.query(changes, result.run.run_id) == [("2025-02-03", 1, 1)]
+    assert (result.counts["visits_restored"], result.counts["unchanged"], result.counts["restated_days"]) == (1, 2, 0)

@@ -1,5 +1,5 @@
 -- Grain: one row: how many published days loading this batch changes: those that a visit which is inserted, updated, deleted
--- or restored leaves or comes to.
+-- or restored leaves or comes to. An unchanged one keeps the table's day, whatever older version of it the batch holds.
 WITH changed AS (
     SELECT
         visit_id,
@@ -17,7 +17,7 @@ days AS (
         CASE WHEN h.deleted_seq IS NULL THEN h.visit_date END AS day_before,
         CASE
             WHEN (CASE WHEN c.is_marked THEN c.deleted_seq ELSE h.deleted_seq END) IS NULL
-                THEN coalesce(c.staged_date, h.visit_date)
+                THEN CASE WHEN c.action <> 'unchanged' THEN c.staged_date ELSE h.visit_date END
         END AS day_after
     FROM changed AS c
     LEFT JOIN held AS h USING (visit_id)

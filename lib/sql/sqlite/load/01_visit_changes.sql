@@ -1,5 +1,6 @@
 -- Grain: one row per visit that this batch inserts, updates, deletes, restores or (full refresh) removes: the day it counted
--- under before and the one it counts under after. A deleted visit counts under none.
+-- under before and the one it counts under after. A deleted visit counts under none; an unchanged one keeps the table's day,
+-- whatever older version of it the batch holds.
 CREATE TEMP TABLE visit_changes AS
 SELECT
     s.visit_id,
@@ -7,7 +8,11 @@ SELECT
     f.visit_id IS NULL AND s.last_updated < :committed_watermark AS is_late,
     0 AS is_removed,
     iif(f.deleted_seq IS NULL, f.visit_date, NULL) AS day_before,
-    iif(iif(d.visit_id IS NULL, iif(:refresh, NULL, f.deleted_seq), d.deleted_seq) IS NULL, s.visit_date, NULL) AS day_after,
+    iif(
+        iif(d.visit_id IS NULL, iif(:refresh, NULL, f.deleted_seq), d.deleted_seq) IS NULL,
+        iif(s.action = 'unchanged', f.visit_date, s.visit_date),
+        NULL
+    ) AS day_after,
     s.action <> 'unchanged' AS is_changed
 FROM scratch.staged AS s
 LEFT JOIN fact_visits AS f ON f.source = :source AND f.visit_id = s.visit_id
