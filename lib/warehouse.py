@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lib.clock import file_stamp, now
 from lib.content import write_all_hashes
-from lib.errors import PipelineError, StoredDataChanged, TemporaryFailure
+from lib.errors import PipelineError, StoredDataChanged, TemporaryFailure, UsageError
 from lib.files import sync_folder
 from lib.layout import Layout
 from lib.sql import identifier, statements
@@ -57,6 +57,8 @@ def read_warehouse(layout: Layout) -> sqlite3.Connection:
     """A read-only connection to an existing warehouse of this schema version. Raises StoredDataChanged."""
     path = layout.warehouse
     if not path.exists() or path.stat().st_size == 0:
+        if not layout.data_dir.is_dir():
+            raise UsageError(f"{layout.data_dir}: there is no such data folder; name yours with --data-dir.")
         raise StoredDataChanged(f"{path.name}: there is no warehouse yet; run python run_pipeline.py first.")
     with plain_errors(path):
         connection = _connect(path, read_only=True)

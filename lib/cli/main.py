@@ -21,18 +21,12 @@ from lib.cli.options import from_here
 from lib.errors import PipelineError
 
 
-def commands() -> set[str]:
-    """Every word that may come first; anything else is an option of `run`."""
-    named = {each.name or each.callback.__name__ for each in app.registered_commands if each.callback}
-    return named | {each.name for each in app.registered_groups if each.name}
-
-
 def main() -> None:
     """Run the command in sys.argv; end with its exit code, never with a traceback."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as run_pipeline.py leaves it
         signal.signal(signal.SIGINT, signal.default_int_handler)
     words = sys.argv[1:]
-    if not words or (words[0] not in commands() and words[0] not in ("--help", "-h")):
+    if not words or (words[0].startswith("-") and words[0] not in ("--help", "-h")):
         words = ["run", *words]
     os.umask(0o077)
     try:
@@ -42,7 +36,9 @@ def main() -> None:
     except PipelineError as error:
         code = _fail(str(error), error.exit_code)
     except typer.TyperException as error:
-        code = _fail(f"{error.format_message()} See python run_pipeline.py --help.", error.exit_code)
+        message = error.format_message().rstrip(".")
+        see = "See" if message.endswith("?") else "see"
+        code = _fail(f"{message}{'' if see == 'See' else ';'} {see} python run_pipeline.py --help.", error.exit_code)
     except KeyboardInterrupt as interrupt:
         code = _fail("interrupted: nothing was loaded.", 143 if type(interrupt).__name__ == "Terminated" else 130)
     except BrokenPipeError:

@@ -157,7 +157,7 @@ def test_report_is_made_again(loaded: Clinic) -> None:
         (("run", "--accept", "row_conservation", "--reason", "x"), "not a rule that can be accepted"),
         (("run", "--lookback-hours", "-1"), "--lookback-hours"),
         (("run", "--warehouse", "oracle:///x"), "sqlite:///"),
-        (("nonsense",), "unexpected extra argument"),
+        (("nonsense",), "No such command 'nonsense'; see"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
