@@ -23,7 +23,6 @@ from lib.config import CANONICAL
 from lib.decisions import note_look
 from lib.disclosure import IDENTIFIERS, mask_frame, merge_small_periods, shown_cost
 from lib.errors import UsageError
-from lib.lateness import bins_frame
 from lib.run import Run
 from lib.sql import statement
 from lib.warehouse import fact_columns, reading
@@ -104,9 +103,9 @@ def staged_schema(run: Run, name: str) -> pd.DataFrame:
     )
 
 
-def lateness_bins(run: Run) -> pd.DataFrame:
-    """How far behind the watermark new versions came. Grain: one row per bin of hours."""
-    return bins_frame(_parquet(run, "lateness.parquet"))
+def lateness_hours(run: Run) -> pd.DataFrame:
+    """How far behind the watermark new versions came. Grain: one row per whole hour; 0 is at or after it."""
+    return _parquet(run, "lateness.parquet")
 
 
 def example_query() -> str:

@@ -22,10 +22,10 @@ COVERED_SHARE = 0.999
 
 
 def bins_frame(hours: pd.DataFrame) -> pd.DataFrame:
-    """Whole hours (hours, loaded, missed) in bins. Grain: one row per bin (hours_from, hours_to]; 0 is in the first."""
-    uppers = [*EDGES[1:], math.inf]
-    places = pd.cut(hours["hours"].astype("float64"), [-1, *uppers], labels=False)
-    summed = hours[["loaded", "missed"]].astype("int64").groupby(places).sum().reindex(range(len(EDGES)), fill_value=0)
+    """Whole hours (hours, loaded, missed) in bins, without what was not late. Grain: one row per bin (from, to]."""
+    late = hours[hours["hours"] > 0]
+    places = pd.cut(late["hours"].astype("float64"), [*EDGES, math.inf], labels=False)
+    summed = late[["loaded", "missed"]].astype("int64").groupby(places).sum().reindex(range(len(EDGES)), fill_value=0)
     ends = pd.array([*EDGES[1:], None], dtype="Int64")
     return pd.DataFrame({"hours_from": EDGES, "hours_to": ends, **summed})
 
@@ -41,6 +41,13 @@ def covering_lookback(connection: sqlite3.Connection, source: str, share: float 
             hours: int = row["hours"]
             return hours
     return None
+
+
+def punctual_text(hours: pd.DataFrame) -> str:
+    """How many of the versions that said something new were not late, and how many were."""
+    versions = (hours["loaded"] + hours["missed"]).astype("int64")
+    late = int(versions[hours["hours"] > 0].sum())
+    return f"{int(versions.sum()) - late:,} new or corrected rows were at or after the watermark, {late:,} behind it."
 
 
 def missed_text(run: Run) -> str:
