@@ -133,7 +133,10 @@ def change_lines(changes: list[DayChange], minimum: int) -> list[str]:
     """
     lines, before_is_told = [], True
     for change in changes:
-        causes = ", ".join(f"{count:,} {cause}" for cause, count in change.causes.items())
+        # Beside two counts of visits that are told, the number between them is no secret.
+        is_small_day = any(0 < side.visits < minimum for side in (change.before, change.after))
+        least = minimum if is_small_day else 1
+        causes = ", ".join(f"{_count(count, least)} {cause}" for cause, count in change.causes.items())
         told = " · ".join(each for each in (change.note, causes) if each) or "the metrics were put right"
         lines.append(f"{change.run_id}  {short_instant(parse_instant(change.committed))}  {change.source}: {told}")
         visits = f"    visits {_count(change.before.visits, minimum)} → {_count(change.after.visits, minimum)}"

@@ -105,7 +105,7 @@ def test_small_groups_and_small_changes_are_not_told(quick: Clinic) -> None:
     load(quick, many(8, "Y", last_updated="2025-03-04T01:00:00Z"), 5)
     told = lines(quick).splitlines()
     few = "the rest is not told: fewer than 8 visits, patients or changes"
-    assert told[0].endswith(" new") and told[1] == f"    visits 0 → fewer than 8; {few}"
+    assert told[0].endswith("fewer than 8 new") and told[1] == f"    visits 0 → fewer than 8; {few}"
     assert told[2].endswith("8 new") and told[3] == f"    visits fewer than 8 → 15; {few}"
     assert told[4].endswith(" 1 new") and told[5] == f"    visits 15 → 16; {few}"
     assert "total not told → 2,400.00" in told[7] and "average not told → 100.00" in told[7], "X's cost is between"
