@@ -11,9 +11,12 @@ from lib.cli.app import app
 from lib.cli.options import (
     Config,
     DataDir,
+    LookbackHours,
+    SourcePath,
     Warehouse,
     check_acceptable,
     from_here,
+    given_settings,
     layout_of,
     source_name,
     warehouse_from_here,
@@ -50,14 +53,10 @@ def history(
 @app.command(short_help="what the next run would do; writes nothing")
 def plan(
     config: Config = "config.yaml",
-    source: Annotated[
-        str | None, typer.Option(metavar="PATH", help="A file, folder or glob instead of the config's source.path.")
-    ] = None,
+    source: SourcePath = None,
     data_dir: DataDir = "data",
     warehouse: Warehouse = None,
-    lookback_hours: Annotated[
-        float | None, typer.Option(min=0, help="How far behind the watermark rows are still looked at.")
-    ] = None,
+    lookback_hours: LookbackHours = None,
     as_of: Annotated[str | None, typer.Option(metavar="INSTANT", help="The run's clock; default now.")] = None,
     full_refresh: Annotated[bool, typer.Option("--full-refresh", help="Plan a full refresh.")] = False,
     accept: Annotated[
@@ -79,12 +78,7 @@ def plan(
     if reason and not accept:
         raise UsageError("--reason: goes with --accept RULE.")
     check_acceptable(accept or [])
-    settings = load_settings(
-        from_here(config),
-        source__path=from_here(source) if source else None,
-        warehouse=warehouse_from_here(warehouse),
-        window__lookback_hours=lookback_hours,
-    )
+    settings = load_settings(from_here(config), **given_settings(source, warehouse, lookback_hours))
     layout = Layout.at(resolve(from_here(data_dir)), settings.warehouse)
     options = Options(full_refresh=full_refresh, accept=tuple(accept or ()), reason=reason)
     planned = plan_run(layout, settings, as_of=as_of, options=options)

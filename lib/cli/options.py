@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +19,24 @@ DataDir = Annotated[
 Warehouse = Annotated[
     str | None, typer.Option("--warehouse", metavar="URL", help="sqlite:///path; default warehouse.db in the data dir.")
 ]
+
+SourcePath = Annotated[
+    str | None,
+    typer.Option("--source", metavar="PATH", help="A file, folder or glob instead of the config's source.path."),
+]
+LookbackHours = Annotated[
+    float | None, typer.Option(min=0, help="How far behind the watermark rows are still looked at.")
+]
+
+
+def given_settings(source: str | None, warehouse: str | None, lookback_hours: float | None) -> dict[str, Any]:
+    """What was given on the command line in place of the config's settings, dotted as load_settings takes them."""
+    given = {
+        "source__path": from_here(source) if source else None,
+        "warehouse": warehouse_from_here(warehouse),
+        "window__lookback_hours": lookback_hours,
+    }
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def from_here(path: str) -> str:

@@ -8,21 +8,26 @@ from typing import Annotated
 import typer
 
 from lib.cli.app import app
-from lib.cli.options import Config, DataDir, Warehouse, check_acceptable, from_here, warehouse_from_here
+from lib.cli.options import (
+    Config,
+    DataDir,
+    LookbackHours,
+    SourcePath,
+    Warehouse,
+    check_acceptable,
+    from_here,
+    given_settings,
+)
 from lib.errors import UsageError
 
 
 @app.command(short_help="run the pipeline once (the default)")
 def run(
     config: Config = "config.yaml",
-    source: Annotated[
-        str | None, typer.Option(metavar="PATH", help="A file, folder or glob instead of the config's source.path.")
-    ] = None,
+    source: SourcePath = None,
     data_dir: DataDir = "data",
     warehouse: Warehouse = None,
-    lookback_hours: Annotated[
-        float | None, typer.Option(min=0, help="How far behind the watermark rows are still looked at.")
-    ] = None,
+    lookback_hours: LookbackHours = None,
     as_of: Annotated[
         str | None, typer.Option(metavar="INSTANT", help="The run's clock, like 2025-12-07T06:00:00Z; default now.")
     ] = None,
@@ -48,12 +53,7 @@ def run(
     from lib.terminal import consoles, make_progress, show_summary
 
     place = from_here(config), Path(from_here(data_dir))
-    given = {
-        "source__path": from_here(source) if source else None,
-        "warehouse": warehouse_from_here(warehouse),
-        "window__lookback_hours": lookback_hours,
-    }
-    given = {name: value for name, value in given.items() if value is not None}
+    given = given_settings(source, warehouse, lookback_hours)
     out, errors = consoles()
     progress = make_progress(out, quiet)
     if resume:
