@@ -26,7 +26,7 @@ from lib.manifest import FILE_NAME, MANIFEST_VERSION, Manifest
 from lib.provenance import code_hashes
 from lib.rehearsal import copy_warehouse, scratch_layout
 from lib.run import Run
-from lib.sql import identifier, statements
+from lib.sql import identifier, statement, statements
 from lib.state import read_state
 from lib.warehouse import open_warehouse, transaction, writing
 
@@ -210,6 +210,8 @@ def _note_repeat(connection: sqlite3.Connection, row: dict[str, Any], staged: in
 def _compare(scratch: Layout, kept: Layout) -> tuple[Difference, ...]:
     with closing(sqlite3.connect(scratch.warehouse, isolation_level=None)) as connection:
         connection.execute("ATTACH ? AS kept", [str(kept.warehouse)])
+        for database in ("main", "kept"):
+            connection.execute(statement("sqlite/waivers_left_out", database=database))
         for text in statements("sqlite/rebuild"):
             connection.execute(text)
         found = [_difference(connection, table, key) for table, (_, key) in COMPARED.items()]

@@ -77,16 +77,16 @@ def copy_warehouse(layout: Layout, scratch: Layout) -> None:
             there.backup(here)
 
 
-def rehearse(run: Run) -> None:
-    """Everything that notebooks 01 to 04 do with a run that has begun. Raises what they raise."""
+def rehearse(run: Run) -> str:
+    """Everything that notebooks 01 to 04 do with a run that has begun; the gate's word. Raises what they raise."""
     offers = extract.look_at_source(run)
     extract.take_deliveries(run, offers)
     extract.choose_run_batch(run, offers)
     stage.read_batch(run)
     stage.stage_visits(run)
-    result = validate.judge_batch(run)
-    validate.require_gate(run, result)
+    decision = validate.require_gate(run, validate.judge_batch(run))
     load.load_visits(run)
+    return decision
 
 
 def _remove_abandoned() -> None:

@@ -17,9 +17,9 @@ from typing import Any
 
 import yaml
 
-from lib import extract, load, stage, validate
 from lib.config import settings_from
 from lib.errors import PipelineError
+from lib.rehearsal import rehearse
 from lib.run import Options, Run
 from lib.state import write_state_copy
 from lib.warehouse import open_warehouse
@@ -124,14 +124,7 @@ class Clinic:
         try:
             settings = settings_from(content, "config.yaml")
             run = Run.begin(settings, data_dir=self.data_dir, as_of=as_of, options=options)
-            offers = extract.look_at_source(run)
-            extract.take_deliveries(run, offers)
-            extract.choose_run_batch(run, offers)
-            stage.read_batch(run)
-            stage.stage_visits(run)
-            result = validate.judge_batch(run)
-            message = validate.require_gate(run, result)
-            load.load_visits(run)
+            message = rehearse(run)
         except PipelineError as error:
             return RunResult(error.exit_code, str(error), run)
         connection = open_warehouse(run.layout)

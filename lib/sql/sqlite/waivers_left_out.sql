@@ -1,6 +1,6 @@
 -- A waiver is a person's, not a delivery's: who waived, when and why comes from the journal of decisions, and without it
 -- such an entry is open, or was superseded all the same.
-UPDATE kept.quarantine
+UPDATE $database.quarantine
 SET
     status = iif(status = 'waived', 'open', status),
     waived_by = NULL,
