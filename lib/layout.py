@@ -106,3 +106,21 @@ class Layout:
                 shutil.rmtree(leftover, ignore_errors=True)
             else:
                 leftover.unlink(missing_ok=True)
+
+
+def resolve_run_id(layout: Layout, text: str) -> str:
+    """The run id that somebody means by a whole id, by its sequence number (7, 000007), or by an unambiguous beginning.
+
+    Raises UsageError when no run is meant, or more than one.
+    """
+    known = layout.run_ids()
+    if text in known:
+        return text
+    number = text.lstrip("0").zfill(RUN_ID_WIDTH) if text.isdigit() else None
+    meant = [each for each in known if each.partition("-")[0] == number]
+    meant = meant or [each for each in known if text and each.startswith(text)]
+    if not meant:
+        raise UsageError("there is no such run; see python run_pipeline.py history.")
+    if len(meant) > 1:
+        raise UsageError(f"{len(meant):,} runs are meant, from {meant[0]} to {meant[-1]}; write more of the id.")
+    return meant[0]
