@@ -69,16 +69,7 @@ class Load:
     decisions: tuple[dict[str, Any], ...]
 
 
-@dataclass(frozen=True)
-class LoadResult:
-    """What a commit did: the tables' new version, and how many days it touched, published ones among them."""
-
-    version: int
-    days_touched: int
-    days_restated: int
-
-
-def commit_load(connection: sqlite3.Connection, load: Load, scratch: Path) -> LoadResult:
+def commit_load(connection: sqlite3.Connection, load: Load, scratch: Path) -> None:
     """Write the staged batch into the warehouse, all of it or nothing.
 
     Raises WarehouseLocked when the tables moved on since the run began: an orphan must not overwrite a newer run.
@@ -87,13 +78,13 @@ def commit_load(connection: sqlite3.Connection, load: Load, scratch: Path) -> Lo
     connection.execute("ATTACH ? AS scratch", [str(scratch)])
     try:
         with transaction(connection):
-            return _commit(connection, load)
+            _commit(connection, load)
     finally:
         connection.execute("DETACH scratch")
         scratch.unlink(missing_ok=True)
 
 
-def _commit(connection: sqlite3.Connection, load: Load) -> LoadResult:
+def _commit(connection: sqlite3.Connection, load: Load) -> None:
     swapped = connection.execute("UPDATE warehouse SET version = version + 1 WHERE version = ?", [load.version])
     if swapped.rowcount != 1:
         raise WarehouseLocked("the tables have changed since this run began; nothing was loaded; start a new run.")
@@ -148,10 +139,6 @@ def _commit(connection: sqlite3.Connection, load: Load) -> LoadResult:
                     failed_rules={},
                     rules=load.settings.rules_digest,
                 )
-    touched, restated = connection.execute(
-        "SELECT count(*), count(visit_count_before) FROM metric_changes WHERE run_id = ?", [load.run_id]
-    ).fetchone()
-    return LoadResult(load.version + 1, touched, restated)
 
 
 def _write_scratch(load: Load, scratch: Path) -> None:

@@ -8,17 +8,15 @@ watermark it is 0. A lookback of that many hours catches it. Counted are version
 from __future__ import annotations
 
 import math
-import sqlite3
 
 import pandas as pd
 
+from lib.loads import COVERED_SHARE, covering_lookback
 from lib.run import Run
-from lib.sql import statement
 from lib.warehouse import reading
 
 EDGES = (0, 1, 3, 6, 12, 24, 48, 72, 96, 120, 168, 336, 720)
 """Hours; a bin holds what is later than its first edge, up to its second; the last is open."""
-COVERED_SHARE = 0.999
 
 
 def bins_frame(hours: pd.DataFrame) -> pd.DataFrame:
@@ -28,19 +26,6 @@ def bins_frame(hours: pd.DataFrame) -> pd.DataFrame:
     summed = late[["loaded", "missed"]].astype("int64").groupby(places).sum().reindex(range(len(EDGES)), fill_value=0)
     ends = pd.array([*EDGES[1:], None], dtype="Int64")
     return pd.DataFrame({"hours_from": EDGES, "hours_to": ends, **summed})
-
-
-def covering_lookback(connection: sqlite3.Connection, source: str, share: float = COVERED_SHARE) -> int | None:
-    """The least whole hours of lookback that cover `share` of all lateness ever seen of the source; None before any."""
-    rows = connection.execute(statement("sqlite/lateness_of_source"), [source]).fetchall()
-    total = sum(row["versions"] for row in rows)
-    covered = 0
-    for row in rows:
-        covered += row["versions"]
-        if covered >= share * total:
-            hours: int = row["hours"]
-            return hours
-    return None
 
 
 def punctual_text(hours: pd.DataFrame) -> str:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from lib.clock import instant_text, short_instant, stored_instant
-from lib.commit import Load, LoadResult, commit_load
+from lib.clock import short_instant, stored_instant
+from lib.commit import Load, commit_load
 from lib.deliveries import Standing, standings
 from lib.errors import StoredDataChanged, UsageError
 from lib.extract import run_batch
 from lib.files import TEMPORARY_PREFIX
 from lib.journal import read_entries
-from lib.lateness import covering_lookback
+from lib.loads import Loaded, told_load
 from lib.lock import HELD_BY_PARENT, hold_warehouse
 from lib.provenance import actor
 from lib.run import Run
@@ -68,7 +68,7 @@ def require_passed_gate(run: Run) -> str:
     return decision
 
 
-def load_visits(run: Run) -> LoadResult:
+def load_visits(run: Run) -> Loaded:
     """Commit the staged batch and write the outcome into the manifest. One transaction; see lib/commit.py.
 
     Raises WarehouseLocked when another run holds the warehouse or has loaded since this one began.
@@ -84,7 +84,7 @@ def load_visits(run: Run) -> LoadResult:
     return result
 
 
-def _commit(run: Run) -> LoadResult:
+def _commit(run: Run) -> Loaded:
     before = run.window.watermark
     committed = run.manifest["committed_watermark"]
     refresh = run.options.full_refresh
@@ -111,19 +111,14 @@ def _commit(run: Run) -> LoadResult:
             actor=actor(),
             decisions=tuple(read_entries(run.layout.decisions)),
         )
-        result = commit_load(connection, load, run.staging / f"{TEMPORARY_PREFIX}scratch.db")
-        covering = covering_lookback(connection, run.source)
+        commit_load(connection, load, run.staging / f"{TEMPORARY_PREFIX}scratch.db")
+        loaded = told_load(connection, run.run_id)
+    assert loaded is not None
     run.manifest.record(
-        load={
-            "version": result.version,
-            "days_touched": result.days_touched,
-            "days_restated": result.days_restated,
-            "watermark_after": after and instant_text(after),
-            "covering_lookback_hours": covering,
-        },
+        load=loaded.to_json(),
         marks=[{"sequence": each.sequence, "status": "loaded"} for each in run_batch(run).deliveries],
     )
-    return result
+    return loaded
 
 
 def load_frame(run: Run) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from lib.errors import UsageError
 from lib.files import TEMPORARY_PREFIX, read_json, sha256_of_file
 from lib.journal import journal_head
 from lib.layout import Layout
+from lib.loads import told_load
 from lib.manifest import FILE_NAME, Manifest
 
 Outcome = Literal["loaded", "held", "refused", "failed", "interrupted", "killed", "unknown"]
@@ -91,20 +92,13 @@ def repair_records(layout: Layout, connection: sqlite3.Connection) -> list[str]:
 
 def record_load(layout: Layout, connection: sqlite3.Connection, run_id: str) -> bool:
     """Whether the warehouse says that the run loaded. If so its manifest says what, though 04 died before."""
-    row = connection.execute("SELECT version, watermark_after FROM runs WHERE run_id = ?", [run_id]).fetchone()
-    if row is None:
+    loaded = told_load(connection, run_id)
+    if loaded is None:
         return False
     manifest = Manifest.read(layout.record(run_id))
     if not manifest.get("load"):
-        changed = "SELECT count(*), count(visit_count_before) FROM metric_changes WHERE run_id = ?"
-        touched, restated = connection.execute(changed, [run_id]).fetchone()
         manifest.record(
-            load={
-                "version": row["version"],
-                "days_touched": touched,
-                "days_restated": restated,
-                "watermark_after": row["watermark_after"],
-            },
+            load=loaded.to_json(),
             marks=[{"sequence": each["sequence"], "status": "loaded"} for each in manifest["batch"]["deliveries"]],
         )
     return True

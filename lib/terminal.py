@@ -15,7 +15,7 @@ from rich.text import Text
 from lib.clock import short_instant, stored_instant
 from lib.execute import Execution
 from lib.fates import reconciliation_line
-from lib.lateness import COVERED_SHARE
+from lib.loads import COVERED_SHARE
 from lib.pipeline import Ended
 from lib.run import Run
 

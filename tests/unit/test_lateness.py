@@ -5,7 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from lib.lateness import EDGES, bins_frame, covering_lookback, covering_text, missed_text, punctual_text
+from lib.lateness import EDGES, bins_frame, covering_text, missed_text, punctual_text
+from lib.loads import covering_lookback
 from lib.warehouse import reading
 from tests.pipeline.clinic import Clinic, RunResult, row
 
