@@ -91,6 +91,16 @@ def rule_history(layout: Layout, source: str | None = None) -> tuple[RuleHistory
     )
 
 
+def worst_results(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of a dq_report's rules the one result each that tells most: the worst that was found, the batch's before others."""
+    worst: dict[str, dict[str, Any]] = {}
+    for each in entries:
+        before = worst.setdefault(each["id"], each)
+        if _badness(each) > _badness(before):
+            worst[each["id"]] = each
+    return list(worst.values())
+
+
 def used_share(observed: float, comparison: str, threshold: float, passed: bool) -> float:
     """How much of its limit a rule used: 1 is the limit, infinite what exceeds a limit of none.
 
@@ -133,12 +143,7 @@ def _judged_in(layout: Layout, run_id: str, source: str | None) -> list[tuple[di
         manifest, entries = read_json(record / FILE_NAME), read_json(record / REPORT)["rules"]
         if source not in (None, manifest["source"]):
             return []
-        worst: dict[str, dict[str, Any]] = {}
-        for each in entries:
-            before = worst.setdefault(each["id"], each)
-            if _badness(each) > _badness(before):
-                worst[each["id"]] = each
-        return [({name: each[name] for name in NAMES}, _point(run_id, manifest, each)) for each in worst.values()]
+        return [({name: each[name] for name in NAMES}, _point(run_id, manifest, each)) for each in worst_results(entries)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
 
