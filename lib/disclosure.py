@@ -19,6 +19,9 @@ MINIMUM = 8
 
 MASK = "•••"
 IDENTIFIERS = ("visit_id", "patient_id", "provider_id")
+ROW_KEYS = frozenset({"visit_id", "patient_id", "visit_key", "row_hash", "identity", "malformed", "source_line"})
+"""Columns that only a frame of rows has: each line of it is a visit, a version or a refused row."""
+
 SIGNIFICANT_DIGITS = 3
 
 Grain = Literal["day", "week", "month"]
@@ -167,6 +170,15 @@ def mask_frame(frame: pd.DataFrame, columns: Sequence[str] = IDENTIFIERS) -> pd.
         if name in masked:
             masked[name] = pd.Series(MASK, index=frame.index, dtype="string[pyarrow]").where(frame[name].notna())
     return masked
+
+
+def mask_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame as a record may show it: one of counts as it is, of one of rows (it has one of ROW_KEYS) no value at all.
+
+    Masking the identifiers alone would leave every visit's own cost and day.
+    """
+    names = [str(name) for name in frame.columns]
+    return frame if ROW_KEYS.isdisjoint(names) else mask_frame(frame, list(frame.columns))
 
 
 def _names(counts: str | Sequence[str]) -> list[str]:

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec
 
-from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.style import context
+
+from lib import shown
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#8C8C8C"
@@ -116,9 +117,5 @@ def png(figure: Figure) -> bytes:
 def show(figure: Figure) -> None:
     """Display the figure in a notebook as PNG, with its alternative text, and let it go."""
     alt = describe(figure)
-    display(  # type: ignore[no-untyped-call]
-        {"image/png": png(figure), "text/plain": alt},
-        raw=True,
-        metadata={"image/png": {"alt": alt}},
-    )
+    shown.show({"image/png": png(figure), "text/plain": alt}, **{"image/png": {"alt": alt}})
     figure.clear()

@@ -1,7 +1,7 @@
 """How a notebook shows things: sentences, tables, checks. As HTML and, the same, as text; everything escaped.
 
 File names and the config may hold markup, so nothing reaches HTML unescaped. Each function shows at once and returns
-nothing. A table shows counts, never rows of the data: that is for its caller to mind (lib/disclosure.py).
+nothing. All pass through lib/shown.py. A table shows counts: of a frame of rows it shows no value (lib/disclosure.py).
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from lib import shown
 from lib.clock import parse_instant, short_instant
+from lib.disclosure import mask_rows
 from lib.errors import PipelineError
 from lib.run import Run
 
@@ -101,6 +103,7 @@ def batch_text(run: Run) -> str:
 
 def table(frame: pd.DataFrame, names: bool = True) -> None:
     """A frame as a table: thousands separated, missing values as a dash, at most 40 rows; without `names` no head."""
+    frame = mask_rows(frame)
     columns = [_cells(frame[name].head(MOST_ROWS).tolist(), str(name)) for name in frame.columns]
     rows = [list(row) for row in zip(*columns, strict=True)]
     head = [str(name).replace("_", " ") for name in frame.columns] if names else None
@@ -209,7 +212,5 @@ def _escaped(cell: str) -> str:
     return inert.replace(" ", "&nbsp;") if len(cell) <= UNBROKEN else inert
 
 
-def _display(shown: Any) -> None:
-    from IPython.display import display
-
-    display(shown)  # type: ignore[no-untyped-call]
+def _display(thing: Shown) -> None:
+    shown.show(thing)

@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from lib import figures
 from lib.figures import describe, png, show
 from lib.history_plots import plot_loads
 from lib.plots import (
@@ -295,7 +294,7 @@ def test_the_callers_style_is_left_alone_and_leaves_the_plot_alone() -> None:
 
 def test_a_shown_figure_carries_its_alternative_text(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[tuple[dict[str, Any], dict[str, Any]]] = []
-    monkeypatch.setattr(figures, "display", lambda data, raw, metadata: shown.append((data, metadata)))
+    monkeypatch.setattr("lib.shown.show", lambda data, **metadata: shown.append((data, metadata)))
     figure = plot_visits_per_week(weeks(20, 30))
     show(figure)
     data, metadata = shown[0]

@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from lib import show
+from lib import figures, show
 from lib.errors import PipelineError
+from lib.shown import MARK, is_marked, is_passing
 
 FRAME = pd.DataFrame(
     {
@@ -125,3 +126,27 @@ def test_counted(number: int, text: str) -> None:
 
 def test_a_plain_plural() -> None:
     assert show.counted(2, "file") == "2 files"
+
+
+@pytest.mark.parametrize("key", ["visit_id", "patient_id", "row_hash", "source_line"])
+def test_a_frame_of_rows_shows_no_value(displayed: list[Any], key: str) -> None:
+    show.table(pd.DataFrame({key: ["V1", None], "visit_cost": [73391.47, 5.0], "code": ["Z99.1", "J06.9"]}))
+    assert [line.split() for line in repr(displayed[0]).splitlines()[1:]] == [["•••"] * 3, ["–", "•••", "•••"]]
+    assert "Z99" not in displayed[0]._repr_html_()
+
+
+def test_what_is_shown_carries_the_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[dict[str, Any]] = []
+    monkeypatch.setattr(
+        "IPython.display.display",
+        lambda thing, raw, metadata: sent.append({"metadata": metadata, "passing": is_passing()}),
+    )
+    show.say("3 rows")
+    show.query("SELECT 1")
+    show.table(FRAME)
+    show.picture(figures.nothing_to_draw("why?"))
+    assert [is_marked(each) and each["passing"] for each in sent] == [True] * 4
+    assert not is_passing()
+    assert [is_marked(each) for each in ({}, {"metadata": {}}, {"metadata": None}, {"metadata": {MARK: True}})] == [
+        False
+    ] * 4
