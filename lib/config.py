@@ -186,6 +186,7 @@ class Gate(_Frozen):
     max_restated_days: int | None = Field(default=None, ge=0)
     max_null_cost_share: Share = 0.10
     max_row_count_drop: Share = 0.50
+    max_row_count_deviation: float = Field(default=6, gt=0, allow_inf_nan=False)
     max_hours_since_newest: float = Field(default=72, gt=0)
     min_diagnosis_shape_share: Share = 0.95
     diagnosis_code_regex: Regex = r"^([A-Z][0-9][0-9A-Z](\.?[0-9A-Z]{1,4})?|E?[0-9]{3}(\.?[0-9]{1,2})?)$"

@@ -17,6 +17,7 @@ from lib import clock as clocks
 from lib import config, files, suites
 from lib.errors import PipelineError, UsageError
 from lib.judged import BATCH, judged_profile, judged_staged, staged_parameters
+from lib.rule_history import EXACT, limit_text, value_text
 from lib.suites import Comparison, Outcome, Severity
 
 Decision = Literal["PASSED", "PASSED WITH WARNINGS", "PASSED BY OVERRIDE", "FAILED"]
@@ -221,7 +222,7 @@ def _judge_staged(judged: pd.DataFrame, parameters: Mapping[str, Any]) -> list[R
 
 
 def _result(suite: str, outcome: Outcome, scope: str, observed: float | None, passed: bool) -> RuleResult:
-    exact = float if outcome.unit in ("share", "hours") else int
+    exact = float if outcome.unit in EXACT else int
     return RuleResult(
         rule=outcome.rule,
         suite=suite,
@@ -250,17 +251,8 @@ def _worse(result: RuleResult, than: float | None) -> bool:
 
 
 def _shown(result: RuleResult) -> str:
-    return "none" if result.observed is None else _text(result.observed, result.unit)
+    return value_text(result.observed, result.unit)
 
 
 def _limit(result: RuleResult) -> str:
-    if result.threshold is None:
-        return "no limit"
-    sign = {"<=": "≤", ">=": "≥", "==": "="}[result.comparison]
-    return f"{sign} {_text(result.threshold, result.unit)}"
-
-
-def _text(value: float, unit: str) -> str:
-    if unit == "share":
-        return f"{100 * value:.2f} %"
-    return f"{value:,.1f} h" if unit == "hours" else f"{value:,}"
+    return limit_text(result.comparison, result.threshold, result.unit)

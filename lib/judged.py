@@ -36,11 +36,12 @@ def judged_profile(profile: pd.DataFrame, gate: config.Gate, *, has_costs: bool 
     bad row of three is no trend. `accepted_rows` is judged for new batches only. PipelineError for a profile that lacks
     columns or counts, or has not exactly one batch row.
     """
-    needed = (*PROFILE_COUNTS, "scope", "is_batch", "new_batch", "absent_visits", "restated_days")
+    known = (*PROFILE_COUNTS, "scope", "is_batch", "new_batch")
+    needed = (*known, "absent_visits", "restated_days", "row_count_deviation")
     missing = [name for name in needed if name not in profile]
     if missing:
         raise PipelineError(f"batch_profile: columns are missing ({', '.join(missing)}); stage the batch again.")
-    unknown = [name for name in (*PROFILE_COUNTS, "scope", "is_batch", "new_batch") if profile[name].isna().any()]
+    unknown = [name for name in known if profile[name].isna().any()]
     if unknown:  # a missing count would pass every rule
         raise PipelineError(f"batch_profile: counts are missing in {', '.join(unknown)}; stage the batch again.")
     is_batch = profile["is_batch"].astype(bool)
@@ -77,6 +78,8 @@ def judged_profile(profile: pd.DataFrame, gate: config.Gate, *, has_costs: bool 
             # A source that has no cost column would warn for ever.
             "null_cost_share": share(rows["null_cost"], rows["staged"]) if has_costs else float("nan"),
             "row_count_drop": (1 - rows["rows_read"] / expected_rows).where(expected_rows > rows["rows_read"], 0.0),
+            # Null for too few comparable deliveries, and where no new batch is judged.
+            "row_count_deviation": table["row_count_deviation"].astype("float64"),
             "hours_since_newest": table["hours_since_newest"].astype("float64").where(of_batch),
             "drifted_columns": rows["unexpected_columns"] + rows["absent_columns"],
             "missed_rows": rows["outside_missed"],

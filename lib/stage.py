@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import statistics
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -31,12 +30,10 @@ from lib.reader import Reading, read_delivery
 from lib.run import Run
 from lib.staging import Held, Staged, stage_batch
 from lib.state import read_state
+from lib.volume import comparable_rows, row_count_deviation, usual_rows
 from lib.warehouse import writing
 
 HEADERS = "headers.json"
-
-COMPARABLE_DELIVERIES = 7
-"""How many earlier deliveries the usual volume is taken from."""
 
 COLUMN_TYPES = {"visit_date": "date", "visit_cost": "decimal(18,2)", "last_updated": "instant, UTC"}
 """Of the canonical columns that are not text."""
@@ -198,8 +195,8 @@ def _complete_profile(run: Run, batch: Batch, staged: Staged, all_standings: lis
     members = {each.sequence for each in batch.deliveries}
     loaded = [each for each in all_standings if each.status == "loaded" and each.delivery.sequence not in members]
     extra_before = _extra_columns(run, loaded[-1].header or ()) if loaded else None
-    volumes = [each.rows_read for each in loaded if each.comparable and each.rows_read is not None]
-    usual = round(statistics.median(volumes[-COMPARABLE_DELIVERIES:])) if volumes and batch.is_new else None
+    comparable = comparable_rows(loaded) if batch.is_new else []
+    usual = usual_rows(comparable)
     held = sum(each.status == "held" and each.delivery.sequence not in members for each in all_standings)
     unloaded = {each.delivery.sequence for each in all_standings if each.status != "loaded"}
     staged_before = loaded if batch.kind == "refresh" else [each for each in all_standings if each.status == "loaded"]
@@ -212,6 +209,7 @@ def _complete_profile(run: Run, batch: Batch, staged: Staged, all_standings: lis
         row.update(
             new_batch=batch.is_new or (batch.kind == "refresh" and row["delivery_seq"] in unloaded),
             expected_rows=usual * len(members) if usual and is_batch else usual,
+            row_count_deviation=row_count_deviation(row["rows_read"], comparable, len(members) if is_batch else 1),
             unexpected_columns=len(extra_now - extra_before) if extra_before is not None else 0,
             absent_columns=len(extra_before - extra_now) if extra_before is not None else 0,
             held_deliveries=held if is_batch else 0,

@@ -142,6 +142,8 @@ def _measure(name: str, value: float) -> str:
         return "not judged"
     if name.endswith(("_share", "_drop")):
         return f"{100 * value:.2f} %"
+    if name.endswith("_deviation"):
+        return f"{value:,.1f}"
     return f"{value:,.1f} h" if name.startswith("hours_") else f"{value:,.0f}"
 
 

@@ -84,6 +84,7 @@ def scope(name: str, rows: int, **changes: Any) -> dict[str, Any]:
         **dict.fromkeys(PROFILE_COUNTS, 0),
         **dict.fromkeys(("rows_read", "staged", "inserted"), rows),
         "expected_rows": rows,
+        "row_count_deviation": 0.0,
         "hours_since_newest": 18.0,
         "absent_visits": 0,
         "restated_days": 0,
@@ -141,7 +142,7 @@ def test_a_clean_batch_passes_every_rule() -> None:
     assert [each.rule for each in result.rules] == [rule.id for rule in suites.rules()]
     assert {each.scope for each in result.rules} == {"batch"}
     assert (result.critical_failures, result.warnings, result.failing_deliveries) == ((), (), ())
-    assert result.summary == "PASSED: all 25 rules hold."
+    assert result.summary == "PASSED: all 26 rules hold."
 
 
 # Each count is the batch's; 20 rows are read. The numbers keep rows conserved where the rule is another one.
@@ -158,6 +159,7 @@ BAD_PROFILES: dict[str, tuple[str, dict[str, Any], float, dict[str, Any]]] = {
     "row_conservation": ("critical", {"rows_read": 21}, 1, {}),
     "null_cost_share": ("warning", {"null_cost": 3}, 0.15, {}),
     "row_count_drop": ("warning", {"expected_rows": 41}, 1 - 20 / 41, {}),
+    "unusual_row_count": ("warning", {"row_count_deviation": 6.1}, 6.1, {}),
     "stale_data": ("warning", {"hours_since_newest": 72.5}, 72.5, {}),
     "schema_drift": ("warning", {"unexpected_columns": 1, "absent_columns": 1}, 2, {}),
     "missed_rows": ("warning", {"rows_read": 22, "outside_missed": 2}, 2, {}),
@@ -376,6 +378,18 @@ def test_a_share_is_of_rows_newly_refused_superseded_or_staged() -> None:
 def test_a_drop_needs_a_larger_baseline(expected: int | None, drop: float) -> None:
     judged = judged_profile(pd.DataFrame([scope("batch", 20, expected_rows=expected)]), Gate())
     assert judged["row_count_drop"].tolist() == [drop]
+
+
+def test_an_unusual_row_count_is_judged_in_every_scope_and_only_where_enough_is_known() -> None:
+    limited = Settings(gate=Gate(max_row_count_deviation=3.5))
+    odd, usual = scope("delivery 000001", 3, row_count_deviation=9.04), scope("delivery 000002", 1)
+    batch = scope("batch", 4, row_count_deviation=3.5)
+    result = judge(profile_frame(odd, usual, batch), settings=limited)
+    assert failed(result) == {("unusual_row_count", "warning")}
+    assert result.summary == "PASSED WITH WARNINGS: unusual_row_count 9.0 (limit ≤ 3.5, delivery 000001)."
+    unknown = judge(profile_of(4, row_count_deviation=None))
+    shown = unknown.frame().set_index("rule").loc["unusual_row_count"]
+    assert shown[["observed", "threshold", "passed"]].tolist() == ["none", "≤ 6.0", "yes"]
 
 
 @pytest.mark.parametrize("changes", [{"staged": 19}, {"updated": 1}, {"outside_invalid": 1}, {"unchanged": 2}], ids=str)
