@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
+from lib.reconciliation import reconciliation_line as reconciliation_line
 from lib.run import Run
 
 FATES = ("outside_held", "outside_missed", "outside_invalid", "refused", "superseded", "staged")
@@ -95,18 +96,6 @@ def deliveries_add_up(profile: pd.DataFrame) -> bool:
     names = ["rows_read", *FATES, "inserted", "updated", "unchanged"]
     is_batch = profile["is_batch"].astype(bool)
     return bool((profile.loc[~is_batch, names].sum() == profile.loc[is_batch, names].iloc[0]).all())
-
-
-def reconciliation_line(counts: dict[str, int]) -> str:
-    """One line that accounts for every record read; 'nothing was read' before staging."""
-    if not counts:
-        return "nothing was read"
-    outside = counts["outside_held"] + counts["outside_missed"] + counts["outside_invalid"]
-    return (
-        f"{counts['rows_read']:,} read = {outside:,} outside the window + {counts['refused']:,} refused"
-        f" + {counts['superseded']:,} superseded + {counts['staged']:,} staged"
-        f" ({counts['inserted']:,} inserted, {counts['updated']:,} updated, {counts['unchanged']:,} unchanged)"
-    )
 
 
 def _told(profile: pd.DataFrame) -> pd.DataFrame:

@@ -11,6 +11,8 @@ from lib.errors import TemporaryFailure, UsageError
 from lib.files import TEMPORARY_PREFIX
 
 RUN_ID_WIDTH = 6
+NOTEBOOKS = ("01_extract", "02_stage", "03_validate", "04_load", "05_analytics")
+"""In the order in which they run."""
 
 
 @dataclass(frozen=True)

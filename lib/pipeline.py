@@ -14,10 +14,10 @@ from lib.confidential import log_exception
 from lib.config import ROOT, Settings, resolve
 from lib.errors import BY_NAME, PipelineError, ReportIncomplete, TemporaryFailure
 from lib.execute import Execution, Failure, execute_notebook
-from lib.layout import Layout
+from lib.layout import NOTEBOOKS, Layout
 from lib.lock import hold_warehouse
 from lib.manifest import FILE_NAME, Manifest
-from lib.record import NOTEBOOKS, Outcome, close_record, open_to_readers, record_load, repair_records
+from lib.record import Outcome, close_record, open_to_readers, record_load, repair_records
 from lib.report import write_report
 from lib.resume import check_resumable, newest_run, note_finished, reopen, unfinished_notebooks
 from lib.run import Options, Run

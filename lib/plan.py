@@ -12,17 +12,18 @@ from rich.table import Table
 from rich.text import Text
 
 from lib.analytics import restated_days
+from lib.caveats import behind_text, caveats, in_columns
 from lib.clock import short_instant, stored_instant
 from lib.config import Settings
 from lib.errors import DeliveryRefused, GateFailed
 from lib.extract import BATCH_WORDS, run_batch
-from lib.fates import reconciliation_line
 from lib.files import read_json
 from lib.gate import GateResult, RuleResult
 from lib.layout import Layout
+from lib.reconciliation import FATE_WORDS, reconciliation_line
 from lib.rehearsal import copy_warehouse, rehearse, scratch_layout
 from lib.run import Options, Run
-from lib.terminal import FATES, behind_text, caveats, window_text
+from lib.terminal import window_text
 from lib.validate import REPORT
 from lib.warehouse import reading
 
@@ -89,7 +90,7 @@ def print_plan(out: Console, plan: Plan) -> None:
     for line in lines:
         out.print(Text(line), soft_wrap=True)
     if plan.counts:
-        out.print(_pairs({words: plan.counts[name] for name, words in FATES.items()}))
+        out.print(_pairs({words: plan.counts[name] for name, words in FATE_WORDS.items()}))
         if plan.reasons:
             out.print(Text(f"refusals by reason ({plan.counts['known_refused']:,} of the rows were refused before)"))
             out.print(_pairs(plan.reasons))
@@ -129,7 +130,7 @@ def _planned(run: Run, exit_code: int, message: str | None) -> Plan:
         periods=restated[list(columns)].rename(columns=columns),
         watermark_before=before,
         watermark_after=stored_instant(after),
-        caveats=tuple(caveats(manifest.content)),
+        caveats=tuple(in_columns(caveats(manifest.content))),
     )
 
 

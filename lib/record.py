@@ -17,13 +17,12 @@ from lib.clock import instant_text, now
 from lib.errors import UsageError
 from lib.files import TEMPORARY_PREFIX, read_json, sha256_of_file
 from lib.journal import journal_head
-from lib.layout import Layout
+from lib.layout import NOTEBOOKS, Layout
 from lib.loads import told_load
 from lib.manifest import FILE_NAME, Manifest
 
 Outcome = Literal["loaded", "held", "refused", "failed", "interrupted", "killed", "unknown"]
 """`unknown` is no record's: the warehouse could not be asked, and the next run closes the record."""
-NOTEBOOKS = ("01_extract", "02_stage", "03_validate", "04_load", "05_analytics")
 DERIVED = {FILE_NAME, "report.html"}
 
 

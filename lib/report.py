@@ -15,9 +15,8 @@ from nbconvert import HTMLExporter
 from lib.errors import UsageError
 from lib.fates import reconciliation_line
 from lib.files import read_json, whole_file
-from lib.layout import Layout
+from lib.layout import NOTEBOOKS, Layout
 from lib.manifest import Manifest
-from lib.record import NOTEBOOKS
 
 FILE_NAME = "report.html"
 

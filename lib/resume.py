@@ -13,15 +13,15 @@ from typing import Any
 
 from lib import provenance
 from lib.clock import instant_text, now
-from lib.config import Settings, load_settings
+from lib.config import load_settings
 from lib.deliveries import standings
+from lib.differences import differing_settings
 from lib.errors import StoredDataChanged, UsageError
 from lib.extract import run_batch
 from lib.files import sha256_of_file, sync_folder
-from lib.layout import Layout
+from lib.layout import NOTEBOOKS, Layout
 from lib.manifest import FILE_NAME, Manifest
 from lib.raw import check_snapshot
-from lib.record import NOTEBOOKS
 from lib.run import Run
 from lib.state import read_state
 from lib.used_code import LOCK, used_code
@@ -129,20 +129,9 @@ def attempts(run: Run) -> list[dict[str, Any]]:
 
 def _changed_config(run: Run, config_file: str, given: dict[str, Any]) -> Iterable[str]:
     settings = load_settings(config_file, **run.options.given | given)
-    for name in _differing(run.settings, settings):
+    before, after = (each.model_dump(mode="json") for each in (run.settings, settings))
+    for name, _, _ in differing_settings(before, after):
         yield f"the config has changed ({name})"
-
-
-def _differing(before: Settings, after: Settings) -> list[str]:
-    """The settings that differ, by dotted name; a section of names, such as carry, as a whole."""
-    names = []
-    old, new = before.model_dump(mode="json"), after.model_dump(mode="json")
-    for section, value in old.items():
-        if isinstance(value, dict) and section != "carry":
-            names += [f"{section}.{key}" for key in value if value[key] != new[section][key]]
-        elif value != new[section]:
-            names.append(section)
-    return names
 
 
 def _changed_code(run: Run) -> Iterable[str]:

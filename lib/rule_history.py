@@ -14,7 +14,7 @@ from lib.layout import Layout
 from lib.manifest import FILE_NAME
 
 REPORT = "dq_report.json"
-NAMES = ("id", "suite", "severity", "unit")
+NAMES = ("id", "suite", "severity", "unit", "reason")
 """What a report says of a rule whatever was found."""
 EXACT = ("share", "hours", "deviations")
 """Units whose numbers are not whole."""
@@ -49,12 +49,13 @@ class RulePoint:
 
 @dataclass(frozen=True)
 class RuleHistory:
-    """One rule over the runs that reached the gate, oldest first; severity and unit as in the newest of them."""
+    """One rule over the runs that reached the gate, oldest first; what is said of the rule as in the newest of them."""
 
     rule: str
     suite: str
     severity: Literal["critical", "warning"]
     unit: str
+    reason: str
     points: tuple[RulePoint, ...]
 
     @property
@@ -86,13 +87,20 @@ def rule_history(layout: Layout, source: str | None = None) -> tuple[RuleHistory
             newest.setdefault(entry["id"], entry)
             points.setdefault(entry["id"], []).append(point)
     return tuple(
-        RuleHistory(rule, entry["suite"], entry["severity"], entry["unit"], tuple(reversed(points[rule])))
+        RuleHistory(
+            rule=rule,
+            suite=entry["suite"],
+            severity=entry["severity"],
+            unit=entry["unit"],
+            reason=entry["reason"],
+            points=tuple(reversed(points[rule])),
+        )
         for rule, entry in newest.items()
     )
 
 
 def worst_results(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Of a dq_report's rules the one result each that tells most: the worst that was found, the batch's before others."""
+    """Of a dq_report's entries one a rule, which tells most: the worst that was found, the batch's before others."""
     worst: dict[str, dict[str, Any]] = {}
     for each in entries:
         before = worst.setdefault(each["id"], each)
@@ -143,7 +151,8 @@ def _judged_in(layout: Layout, run_id: str, source: str | None) -> list[tuple[di
         manifest, entries = read_json(record / FILE_NAME), read_json(record / REPORT)["rules"]
         if source not in (None, manifest["source"]):
             return []
-        return [({name: each[name] for name in NAMES}, _point(run_id, manifest, each)) for each in worst_results(entries)]
+        told = worst_results(entries)
+        return [({name: each[name] for name in NAMES}, _point(run_id, manifest, each)) for each in told]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 from typing import Any
@@ -12,25 +11,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
+from lib.caveats import behind_text, caveats, in_columns
 from lib.clock import short_instant, stored_instant
 from lib.execute import Execution
-from lib.fates import reconciliation_line
-from lib.loads import COVERED_SHARE
 from lib.pipeline import Ended
+from lib.reconciliation import FATE_WORDS, reconciliation_line
 from lib.run import Run
-
-FATES = {
-    "rows_read": "rows read",
-    "outside_held": "outside the window, already held",
-    "outside_missed": "outside the window, missed",
-    "outside_invalid": "outside the window, invalid",
-    "refused": "refused (quarantine)",
-    "superseded": "superseded within the batch",
-    "staged": "staged",
-    "inserted": "  inserted",
-    "updated": "  updated",
-    "unchanged": "  unchanged",
-}
 
 
 class PlainProgress:
@@ -120,7 +106,7 @@ def show_summary(console: Console, ended: Ended) -> None:
     console.print()
     if counts:
         rows = Table(show_header=False, box=None, padding=(0, 2))
-        for name, words in FATES.items():
+        for name, words in FATE_WORDS.items():
             rows.add_row(words, Text(f"{counts[name]:,}", justify="right"))
         console.print(rows)
         if manifest.get("reasons"):
@@ -152,26 +138,9 @@ def _facts(ended: Ended) -> list[str]:
         changed = f"{load['days_touched']:,} days touched, {load['days_restated']:,} of them published before"
         again = "nothing new: the last loaded batch again; " if batch == "repeat" else ""
         lines.append(f"tables     {again}{changed}")
-    lines += caveats(manifest)
+    lines += in_columns(caveats(manifest))
     lines.append(f"record     {ended.record}")
     lines.append(f"outcome    {ended.outcome}" + (f", exit {ended.exit_code}" if ended.exit_code else ""))
-    return lines
-
-
-def caveats(manifest: dict[str, Any]) -> list[str]:
-    """What a reader of the tables must know: rows missed, visits gone, deliveries staged under other settings."""
-    counts, lines = manifest.get("counts") or {}, []
-    if missed := counts.get("outside_missed"):
-        needs = math.ceil(manifest.get("missed_needs_hours") or 0)
-        covering = (manifest.get("load") or {}).get("covering_lookback_hours")
-        covers = f"; {covering:,} h cover {COVERED_SHARE:.1%} of all lateness seen" if covering is not None else ""
-        lines.append(f"missed     {missed:,} rows: a lookback of {needs:,} h would have caught them{covers}")
-    if counts.get("visits_deleted") or counts.get("visits_restored"):
-        deleted, restored = counts["visits_deleted"], counts["visits_restored"]
-        lines.append(f"deletes    {deleted:,} visits newly marked deleted, {restored:,} came back")
-    if others := counts.get("changed_rules"):
-        were = "delivery was" if others == 1 else "deliveries were"
-        lines.append(f"rules      {others:,} loaded {were} staged under other settings: run --full-refresh")
     return lines
 
 
@@ -179,15 +148,6 @@ def window_text(run: Run) -> str:
     """The window in words."""
     cutoff = run.window.cutoff
     return f"from {short_instant(cutoff)}" if cutoff else "all rows (no watermark yet)"
-
-
-def behind_text(behind: dict[str, Any]) -> str:
-    """Of a warehouse that was copied back or lost: where it ends, and what is done about it."""
-    ends = f"ends with run {behind['last_run']}" if behind["last_run"] else "holds no run"
-    again = ", by a full refresh, as one of them was" if behind["refresh"] else ""
-    count = len(behind["lost_runs"])
-    loads = "1 recorded load is" if count == 1 else f"{count:,} recorded loads are"
-    return f"the warehouse is older than the records: it {ends}; {loads} caught up from the snapshots{again}"
 
 
 def resumed_text(manifest: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lib.errors import TemporaryFailure
-from lib.record import NOTEBOOKS
+from lib.layout import NOTEBOOKS
 from tests.faults import cases, here, shim, steps
 from tests.faults.trial import Expected, examine, forked, heal, prepare, run_here, told
 from tests.faults.trial import Try as Tried

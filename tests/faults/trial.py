@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lib.record import NOTEBOOKS
+from lib.layout import NOTEBOOKS
 from tests.faults import here
 from tests.faults.world import Content, World, differences, published
 

@@ -21,7 +21,8 @@ import yaml
 from lib import pipeline, provenance, resume, validate
 from lib.errors import PipelineError, StoredDataChanged, UsageError
 from lib.files import read_json, write_json
-from lib.record import NOTEBOOKS, Outcome, close_record, repair_records, verify_records
+from lib.layout import NOTEBOOKS
+from lib.record import Outcome, close_record, repair_records, verify_records
 from lib.report import write_report
 from lib.resume import attempts, check_resumable, newest_run, note_finished, reopen, unfinished_notebooks
 from lib.run import Run
