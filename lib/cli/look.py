@@ -39,15 +39,27 @@ def status(
     print_status(layout_of(config, data_dir, warehouse), max_age)
 
 
-@app.command(short_help="every run: outcome, rows, gate, watermark")
+@app.command(short_help="every run: outcome, rows, gate; rules over time")
 def history(
+    rule: Annotated[str | None, typer.Argument(metavar="[RULE]", help="With --rules: this rule alone, by run.")] = None,
     data_dir: DataDir = "data",
     limit: Annotated[int, typer.Option(min=1, help="How many runs, newest last.")] = 20,
+    rules: Annotated[
+        bool, typer.Option("--rules", help="The gate's rules over time: values, limits, failures.")
+    ] = False,
 ) -> None:
-    """Every run: when, what came of it, rows by fate, gate, watermark."""
+    """Every run: when, what came of it, rows by fate, gate, watermark. With --rules, the gate's rules over the runs."""
+    if rule and not rules:
+        raise UsageError(f"history {rule}: a rule goes with --rules.")
+    layout = layout_of("config.yaml", data_dir, None)
+    if rules:
+        from lib.rule_overview import print_rules
+
+        print_rules(layout, rule, limit)
+        return
     from lib.overview import print_history
 
-    print_history(layout_of("config.yaml", data_dir, None), limit)
+    print_history(layout, limit)
 
 
 @app.command(short_help="what the next run would do; writes nothing")
