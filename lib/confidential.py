@@ -1,9 +1,10 @@
-"""What keeps patients' values out of saved notebooks, from inside the kernel.
+"""What keeps patients' values out of saved notebooks and logs, from inside the kernel.
 
 pandas, DuckDB and SQLite quote values in their exceptions, and a notebook saves the exception of a failing cell. Here a
-cell's output shows the class and the place; the rest goes to the run's log, mode 0600.
+cell's output shows the class and the place; the stack goes to the run's log, mode 0600, without the values
+(lib/scrub.py). What a cell displays or prints is withheld unless it comes through lib/shown.py (lib/withheld.py).
 
-Only the standard library and `lib.errors`: this runs before the first cell of every kernel.
+Only the standard library and modules of ours that need no more: this runs before the first cell of every kernel.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import io
 import logging
 import os
 import sys
+import threading
 import traceback
+import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,15 +23,22 @@ from types import TracebackType
 from typing import Any
 
 from lib.errors import BY_NAME, PipelineError, as_ours
+from lib.scrub import scrub, told_exception
+from lib.shown import passing
+from lib.withheld import Withholding
 
 _LIB = Path(__file__).resolve().parent
 _ROOT = _LIB.parent
+_LONGEST_LINE = 1 << 16
 
 RUN_VARIABLE = "PATIENT_VISITS_RUN"
 """Environment of a kernel that the pipeline started: the run's id."""
 
 LOG_VARIABLE = "PATIENT_VISITS_LOG"
 """Environment of a kernel that the pipeline started: the run's log, where details go before the run is even opened."""
+
+LAB_VARIABLE = "PATIENT_VISITS_LAB"
+"""Environment of a kernel whose JupyterLab strips what it saves (lib/lab.py): that server's process id."""
 
 
 def open_log(path: Path) -> int:
@@ -57,10 +67,26 @@ def log_text(path: Path, text: str) -> None:
         os.close(descriptor)
 
 
+def scrubbing_pipe(log: Path) -> int:
+    """A descriptor for a child's output: what C libraries and a dying interpreter write goes to the log, scrubbed.
+
+    It is read in a thread until the child and the caller have closed it. Raises OSError.
+    """
+    os.close(open_log(log))
+    reading, writing = os.pipe()
+
+    def drain() -> None:
+        with os.fdopen(reading, "rb") as stream:
+            while line := stream.readline(_LONGEST_LINE):
+                log_text(log, scrub(line.decode(errors="backslashreplace")))
+
+    threading.Thread(target=drain, name="kernel output", daemon=True).start()
+    return writing
+
+
 def log_exception(path: Path, error: BaseException, where: str) -> None:
-    """Append an exception with its whole traceback and its causes to the log."""
-    text = "".join(traceback.format_exception(error))
-    log_text(path, f"--- {datetime.now(UTC).isoformat(timespec='seconds')} {where}\n{text}")
+    """Append an exception with its whole stack and its causes to the log; of foreign messages the known words."""
+    log_text(path, f"--- {datetime.now(UTC).isoformat(timespec='seconds')} {where}\n{told_exception(error)}")
 
 
 def shown_path(log: Path) -> str:
@@ -85,7 +111,8 @@ def guard_kernel(log: Path) -> None:
     """From now on, what this kernel saves or sends of an exception holds no value.
 
     Of a `PipelineError` it is the one-line message, of any other exception the class and the places in the project's
-    code. Full tracebacks, warnings, log messages and everything else written to `sys.stderr` go to `log`. Called again,
+    code. Stacks, warnings, log messages and everything else written to `sys.stderr` go to `log`, scrubbed. What is
+    displayed or printed is withheld, but for what lib/shown.py lets pass, except where `is_interactive`. Called again,
     it only changes the log. Outside a kernel it does nothing.
     """
     shell = _kernel_shell()
@@ -99,18 +126,14 @@ def guard_kernel(log: Path) -> None:
 
 
 def is_interactive() -> bool:
-    """True only in a kernel that a Jupyter server started for a person.
+    """True only in a kernel that a person drives in a JupyterLab which saves no rows: one that `make lab` started.
 
-    The server names the session in the kernel's environment. A kernel that papermill starts from inside such a session
-    inherits the name from its parent, so it does not count; nor does any kernel of a run. What cannot be read is a no.
+    That server names the notebook and itself in the environment of its kernels. A kernel that papermill starts from
+    inside such a session inherits both, but not the parent; and no kernel of a run counts.
     """
     if _kernel_shell() is None or os.environ.get(RUN_VARIABLE) or not os.environ.get("JPY_SESSION_NAME"):
         return False
-    try:
-        inherited = Path(f"/proc/{os.getppid()}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return False
-    return bool(any(inherited)) and not any(entry.startswith(b"JPY_SESSION_NAME=") for entry in inherited)
+    return os.environ.get(LAB_VARIABLE) == str(os.getppid())
 
 
 def _kernel_shell() -> Any:
@@ -134,6 +157,9 @@ class _Guard:
         shell.set_custom_exc((), None)
         shell.events.register("post_run_cell", self.clean_reply)
         self._divert_stderr()
+        self._divert_hooks()
+        if not is_interactive():
+            Withholding(shell)
 
     def showtraceback(self, exc_tuple: Any = None, *_: Any, **__: Any) -> None:
         try:
@@ -154,7 +180,8 @@ class _Guard:
         if not isinstance(error, PipelineError):
             places = list(self.places(trace))[::-1] or ["code outside the project"]
             lines = [f"{safe_name(kind)} in {places[0]}", *(f"  called by {place}" for place in places[1:]), message]
-        self.shell._showtraceback(type(safe_name(kind), (Exception,), {}), message, lines)
+        with passing():
+            self.shell._showtraceback(type(safe_name(kind), (Exception,), {}), message, lines)
 
     def message(self, error: BaseException) -> str:
         """The only words of an exception that may be saved."""
@@ -179,14 +206,29 @@ class _Guard:
                 setattr(result, field, type(safe_name(type(error)), (Exception,), {})(self.message(error)))
 
     def _divert_stderr(self) -> None:
-        """Warnings, `logging`'s last resort, uncaught errors of threads and of callbacks all look up `sys.stderr` when
-        they write; handlers made earlier hold the old stream and are given the new one."""
+        """`logging`'s last resort, errors of callbacks and `print` look up `sys.stderr` when they write; handlers made
+        earlier hold the old stream and are given the new one."""
         old, new = sys.stderr, _LogStream(self)
         sys.stderr = new
         loggers = [logging.getLogger(), *logging.root.manager.loggerDict.values()]
         for handler in {handler for logger in loggers for handler in getattr(logger, "handlers", ())}:
             if isinstance(handler, logging.StreamHandler) and handler.stream is old:
                 handler.setStream(new)
+
+    def _divert_hooks(self) -> None:
+        """Uncaught errors of threads and of finalizers, and warnings: structured, so that their stacks can stay."""
+        threading.excepthook = lambda told: self._log(told.exc_value, "a thread")
+        sys.unraisablehook = lambda told: self._log(told.exc_value, "an object's end")
+        warnings.showwarning = lambda message, category, filename, lineno, *_, **__: self._log_warning(
+            message, category, f"{filename}:{lineno}"
+        )
+
+    def _log(self, error: BaseException | None, where: str) -> None:
+        if error is not None:
+            log_exception(self.log, error, where)
+
+    def _log_warning(self, message: Warning | str, kind: type[Warning], place: str) -> None:
+        log_text(self.log, f"{safe_name(kind)} at {place}: {scrub(str(message))}\n")
 
 
 class _LogStream(io.TextIOBase):
@@ -202,5 +244,5 @@ class _LogStream(io.TextIOBase):
         return True
 
     def write(self, text: str) -> int:
-        log_text(self._guard.log, text)
+        log_text(self._guard.log, scrub(text))
         return len(text)

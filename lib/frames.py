@@ -1,8 +1,8 @@
 """A run's tables as pandas frames with Arrow types, for a data scientist: one call away, identifiers masked.
 
-`reveal=True` shows them as they are, in a kernel that a person drives and nowhere else; the journal of decisions notes
-it first. Masked are ids, what is carried along as text, and of a refused row all its original texts: nobody has judged
-what stands in them.
+`reveal=True` shows them as they are, in a JupyterLab that `make lab` started (lib/lab.py) and nowhere else; the journal
+of decisions notes it first. Masked are ids, what is carried along as text, and of a refused row all its original texts:
+nobody has judged what stands in them.
 """
 
 from __future__ import annotations
@@ -132,7 +132,8 @@ def _shown(run: Run, what: str, frame: pd.DataFrame, hidden: Any, reveal: bool) 
         return mask_frame(frame, hidden)
     if not confidential.is_interactive():
         raise UsageError(
-            "reveal: identifiers are shown only in a notebook that you step through yourself; leave it out."
+            "reveal: rows are shown only in the JupyterLab of make lab, which saves none of them; use that, or leave "
+            "reveal out."
         )
     note_look(run.layout, "reveal", source=run.source, scope=f"{what} of run {run.run_id}")
     return frame

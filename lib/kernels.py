@@ -25,7 +25,7 @@ import zmq.asyncio
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 
-from lib.confidential import LOG_VARIABLE, RUN_VARIABLE, open_log
+from lib.confidential import LOG_VARIABLE, RUN_VARIABLE, scrubbing_pipe
 from lib.errors import TemporaryFailure
 from lib.kernel_start import TIED_VARIABLE
 
@@ -76,7 +76,7 @@ def _contexts() -> tuple[zmq.Context[Any], zmq.asyncio.Context]:
 class Kernel:
     """One kernel of a run: started ahead or by its context, handed to one execution, stopped for good.
 
-    `cwd` is the kernel's working folder; what it writes to its own stderr goes to `log`.
+    `cwd` is the kernel's working folder; what it writes to its own stderr goes to `log`, scrubbed.
     Start it from the main thread: elsewhere it may outlive a killed parent by a second.
     """
 
@@ -127,11 +127,11 @@ class Kernel:
                 shutdown_wait_time=_GRACE_SECONDS,
             )
             self._manager = manager
-            stderr = open_log(self.log)
+            output = scrubbing_pipe(self.log)
             try:
-                manager.start_kernel(cwd=str(self.cwd), env=self._environment(folder), stdout=stderr, stderr=stderr)
+                manager.start_kernel(cwd=str(self.cwd), env=self._environment(folder), stdout=output, stderr=output)
             finally:
-                os.close(stderr)
+                os.close(output)
         except BaseException:
             self.stop()
             raise

@@ -173,7 +173,9 @@ class Run:
     @classmethod
     def latest(cls, data_dir: str = "data/sandbox") -> Run:
         """The newest run, to look into from a notebook of one's own. Raises UsageError when there is none."""
-        return cls.existing(data_dir)
+        run = cls.existing(data_dir)
+        confidential.guard_kernel(run.log)
+        return run
 
     def visits(self, reveal: bool = False) -> pd.DataFrame:
         """See lib.frames.visits."""

@@ -15,8 +15,9 @@ import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from lib.confidential import guard_kernel, is_interactive
+from lib.confidential import LAB_VARIABLE, guard_kernel, is_interactive
 from lib.execute import execute_notebook
+from lib.shown import is_marked
 
 ROOT = Path(__file__).parents[2]
 CANARY = "Zyxwv-98765"
@@ -34,7 +35,6 @@ FAILURES = {
     "Shown": "class Shown(Exception):\n    def _render_traceback_(self): return [secret]\nraise Shown(secret)",
     "UsageError": "from lib.errors import UsageError\ntry: raise ValueError(secret)\n"
     "except ValueError as error: raise UsageError('visits.csv: 2 rows.\\nMap them.') from error",
-    "NoneType": "class Loud:\n    def _repr_html_(self): raise ValueError(secret)\nLoud()",
 }
 """By the class that is shown; none of the cells contains the canary itself."""
 
@@ -62,7 +62,7 @@ def test_a_failure_in_a_run(tmp_path: Path, shown: str) -> None:
     saved = (tmp_path / "out.ipynb").read_text()
     assert execution.failure is not None and execution.failure.kind == shown
     assert CANARY not in saved and CANARY not in repr(execution)
-    assert CANARY in log.read_text()
+    assert CANARY not in log.read_text() and shown in log.read_text()
     assert (stat.S_IMODE(log.stat().st_mode), stat.S_IMODE(log.parent.stat().st_mode)) == (0o600, 0o700)
 
 
@@ -73,7 +73,7 @@ def test_a_failure_under_plain_papermill(tmp_path: Path, shown: str) -> None:
     with pytest.raises(pm.PapermillExecutionError) as caught:
         pm.execute_notebook(str(source), str(tmp_path / "out.ipynb"), progress_bar=False)
     assert CANARY not in (tmp_path / "out.ipynb").read_text() and CANARY not in str(caught.value)
-    assert CANARY in log.read_text()
+    assert CANARY not in log.read_text() and shown in log.read_text()
 
 
 def test_the_reply_to_the_client_is_clean_too(tmp_path: Path) -> None:
@@ -118,22 +118,85 @@ def test_any_other_error_shows_the_places_in_the_projects_code(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "code",
+    ("code", "kept"),
     [
-        "import warnings; warnings.warn(secret)",
-        "import logging; logging.warning(secret); logging.getLogger('x').error(secret)",
-        "import sys; print(secret, file=sys.stderr)",
-        "import traceback\ntry: raise ValueError(secret)\nexcept ValueError: traceback.print_exc()",
-        "import threading\ndef f(): raise ValueError(secret)\nt = threading.Thread(target=f); t.start(); t.join()",
-        "class Bad:\n    def __del__(self): raise ValueError(secret)\nbad = Bad(); del bad",
-        "import os, time\nfor n in (1, 2): _ = os.write(n, secret.encode())\ntime.sleep(1)",
-        "%tb",
+        ("import warnings; warnings.warn(secret)", "UserWarning at "),
+        (
+            "import logging; logging.warning(secret); logging.getLogger('x').error('wrong value ' + secret)",
+            "wrong value",
+        ),
+        ("import sys; print(secret, 'read', file=sys.stderr)", "read"),
+        ("import traceback\ntry: raise ValueError(secret)\nexcept ValueError: traceback.print_exc()", "ValueError"),
+        (
+            "import threading\ndef f(): raise ValueError(secret)\nt = threading.Thread(target=f); t.start(); t.join()",
+            "in f\n    def f(): raise ValueError(secret)\n",
+        ),
+        ("class Bad:\n    def __del__(self): raise ValueError(secret)\nbad = Bad(); del bad", "in __del__"),
+        ("import os, time\nfor n in (1, 2): _ = os.write(n, b'lost ' + secret.encode())\ntime.sleep(1)", "lost"),
+        ("%tb", ""),
     ],
 )
-def test_what_goes_to_stderr_goes_to_the_log(tmp_path: Path, code: str) -> None:
+def test_what_goes_to_stderr_goes_to_the_log_without_its_values(tmp_path: Path, code: str, kept: str) -> None:
     assert outputs(tmp_path, "before = 1", code) == []
-    if code != "%tb":
-        assert CANARY in (tmp_path / "run.log").read_text()
+    if kept:
+        log = (tmp_path / "run.log").read_text()
+        assert kept in log and CANARY not in log
+
+
+FRAME = "import pandas as pd\nframe = pd.DataFrame({'a': [secret] * 12})\n"
+SPILLS = {
+    "a DataFrame as the last expression": (f"{FRAME}frame", "DataFrame, 12 rows × 1 columns"),
+    "a few rows": (f"{FRAME}frame.head(3)", "DataFrame, fewer than 8 rows × 1 columns"),
+    "a DataFrame displayed": (f"{FRAME}display(frame)", "DataFrame, 12 rows × 1 columns"),
+    "a list": ("[secret] * 9", "list, 9 items"),
+    "a text": ("secret", "str"),
+    "a figure": ("import matplotlib.pyplot as plt\nplt.figure(); plt.title(secret); plt.show()", "Figure"),
+    "markup": ("from IPython.display import HTML\nHTML(secret)", "HTML"),
+    "a widget": ("import ipywidgets\nipywidgets.HTML(secret)", "HTML"),
+    "an object that displays itself": (
+        "class Loud:\n    def _repr_html_(self): raise ValueError(secret)\n"
+        "    def _ipython_display_(self): print(secret)\nLoud()",
+        "Loud",
+    ),
+    "print": ("print(secret)\nprint(secret)", "2 printed lines"),
+    "sys.stdout": ("import sys\n_ = sys.stdout.write(secret)", "1 printed line"),
+    "a shell command": ("!echo {secret}", "1 printed line"),
+    "what was captured": (
+        "from IPython.utils.capture import capture_output\nwith capture_output() as caught: print(secret)\ncaught()",
+        "1 printed line",
+    ),
+    "a raw bundle": (
+        "get_ipython().display_pub.publish({'text/html': secret, secret: secret}, {secret: secret})",
+        "an output (text/html)",
+    ),
+    "an update": ("h = display(1, display_id='x')\nh.update(secret)", "str"),
+}
+
+
+@pytest.fixture(scope="module")
+def spilled(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, list[Any]], str]:
+    """The outputs of a cell for each of SPILLS, in one kernel; and all that was saved and logged."""
+    folder = tmp_path_factory.mktemp("spilled")
+    source = write_notebook(folder / "02_stage.ipynb", *(code for code, _ in SPILLS.values()))
+    copy, log = folder / "out.ipynb", folder / "run.log"
+    execution = execute_notebook(source, copy, {}, run_id="run-1", cwd=ROOT, log=log)
+    assert execution.failure is None
+    cells = nbformat.read(copy, 4).cells[1:]
+    return dict(zip(SPILLS, (cell.outputs for cell in cells), strict=True)), copy.read_text() + log.read_text()
+
+
+@pytest.mark.parametrize("spill", SPILLS)
+def test_what_a_cell_shows_by_itself_is_told_by_class_and_shape(
+    spilled: tuple[dict[str, list[Any]], str], spill: str
+) -> None:
+    shown = spilled[0][spill]
+    assert shown and {is_marked(each) for each in shown} == {True}
+    assert [set(each.data) for each in shown] == [{"text/plain"}] * len(shown)
+    assert shown[-1].data["text/plain"].startswith(f"Not shown: {SPILLS[spill][1]}. ")
+
+
+def test_nothing_of_what_cells_show_by_themselves_is_kept(spilled: tuple[dict[str, list[Any]], str]) -> None:
+    assert CANARY not in spilled[1] and "application/vnd.jupyter.widget" not in spilled[1]
 
 
 def test_a_log_that_cannot_be_written_shows_nothing_instead(tmp_path: Path) -> None:
@@ -148,8 +211,8 @@ def test_log_handlers_made_before_the_guard_are_diverted(tmp_path: Path) -> None
     log, early = tmp_path / "run.log", "import logging; logging.basicConfig()"
     source = write_notebook(tmp_path / "02_stage.ipynb", early, guarding(log), "logging.error(secret)")
     pm.execute_notebook(str(source), str(tmp_path / "out.ipynb"), progress_bar=False)
-    assert CANARY not in (tmp_path / "out.ipynb").read_text()
-    assert CANARY in log.read_text()
+    assert CANARY not in (tmp_path / "out.ipynb").read_text() + log.read_text()
+    assert "ERROR" in log.read_text()
 
 
 def test_guarding_again_changes_the_log(tmp_path: Path) -> None:
@@ -157,7 +220,7 @@ def test_guarding_again_changes_the_log(tmp_path: Path) -> None:
     source = write_notebook(tmp_path / "02_stage.ipynb", guarding(first), guarding(second), FAILURES["ValueError"])
     with pytest.raises(pm.PapermillExecutionError):
         pm.execute_notebook(str(source), str(tmp_path / "out.ipynb"), progress_bar=False)
-    assert CANARY in second.read_text() and not first.exists()
+    assert "ValueError" in second.read_text() and not first.exists()
 
 
 def test_outside_a_kernel_nothing_happens(tmp_path: Path) -> None:
@@ -167,26 +230,27 @@ def test_outside_a_kernel_nothing_happens(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("inherited", "kernels_own", "expected"),
+    ("kernels_own", "expected"),
     [
-        ({}, {"JPY_SESSION_NAME": "02_stage.ipynb"}, "True"),
-        ({}, {}, "False"),
-        ({}, {"JPY_SESSION_NAME": ""}, "False"),
-        ({"JPY_SESSION_NAME": "02_stage.ipynb"}, {}, "False"),
-        ({"JPY_SESSION_NAME": "02_stage.ipynb"}, {"JPY_SESSION_NAME": "other.ipynb"}, "False"),
-        ({}, {"JPY_SESSION_NAME": "02_stage.ipynb", "PATIENT_VISITS_RUN": "run-1"}, "False"),
+        ({"JPY_SESSION_NAME": "02_stage.ipynb", LAB_VARIABLE: "server"}, "True"),
+        ({"JPY_SESSION_NAME": "02_stage.ipynb"}, "False"),
+        ({"JPY_SESSION_NAME": "02_stage.ipynb", LAB_VARIABLE: "1"}, "False"),
+        ({LAB_VARIABLE: "server"}, "False"),
+        ({"JPY_SESSION_NAME": "", LAB_VARIABLE: "server"}, "False"),
+        ({"JPY_SESSION_NAME": "02_stage.ipynb", LAB_VARIABLE: "server", "PATIENT_VISITS_RUN": "run-1"}, "False"),
     ],
-    ids=["a person's", "no session", "empty", "papermill in a notebook", "a server in a notebook", "a run's"],
+    ids=["of make lab", "another Jupyter", "papermill inside of make lab", "no session", "no name", "a run's"],
 )
-def test_is_interactive(inherited: dict[str, str], kernels_own: dict[str, str], expected: str) -> None:
+def test_is_interactive(kernels_own: dict[str, str], expected: str) -> None:
     script = f"""
 import os
 from jupyter_client.manager import start_new_kernel
-kernel, client = start_new_kernel(kernel_name="python3", env={{**os.environ, **{kernels_own!r}}}, cwd={str(ROOT)!r})
+own = {{name: value.replace("server", str(os.getpid())) for name, value in {kernels_own!r}.items()}}
+kernel, client = start_new_kernel(kernel_name="python3", env={{**os.environ, **own}}, cwd={str(ROOT)!r})
 client.execute_interactive("from lib.confidential import is_interactive; print(is_interactive())", timeout=60)
 client.stop_channels()
 kernel.shutdown_kernel(now=True)
 """
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("JPY_", "PATIENT_VISITS_"))}
-    ran = subprocess.run([sys.executable, "-c", script], env={**clean, **inherited}, capture_output=True, text=True)
+    ran = subprocess.run([sys.executable, "-c", script], env=clean, capture_output=True, text=True)
     assert ran.stdout.strip() == expected, ran.stderr

@@ -20,6 +20,7 @@ from lib.execute import Execution, Failure, execute_notebook
 from lib.kernels import Kernel
 
 ROOT = Path(__file__).parents[2]
+SHOW = "from lib.shown import show\nshow({{'text/plain': str({})}})"
 KERNELSPEC = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
@@ -57,11 +58,13 @@ def code_status(notebook: Any) -> list[str]:
 
 def test_a_passing_notebook(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     progress: list[tuple[int, int]] = []
-    execution, saved = execute(tmp_path, "print(data_dir)", "1 + 1", on_cell=lambda *seen: progress.append(seen))
+    execution, saved = execute(
+        tmp_path, SHOW.format("data_dir"), "x = 1 + 1", on_cell=lambda *seen: progress.append(seen)
+    )
     assert (execution.notebook, execution.cells, execution.failure) == ("02_stage", 4, None)
     assert execution.seconds > 0
     assert progress == [(1, 4), (2, 4), (3, 4), (4, 4)]
-    assert saved.cells[3].outputs[0].text == "data\n"
+    assert saved.cells[3].outputs[0].data["text/plain"] == "data"
     assert stat.S_IMODE((tmp_path / "record/02_stage.ipynb").stat().st_mode) == 0o600
     assert capfd.readouterr() == ("", "")
 
@@ -177,9 +180,9 @@ def test_a_kernel_started_ahead_is_used_and_stopped(tmp_path: Path) -> None:
     kernel = Kernel("run-1", ROOT, tmp_path / "run.log")
     kernel.start()
     pid = kernel.pid
-    execution, saved = execute(tmp_path, "import os; print(os.getpid())", kernel=kernel)
+    execution, saved = execute(tmp_path, SHOW.format("__import__('os').getpid()"), kernel=kernel)
     assert execution.failure is None
-    assert saved.cells[3].outputs[0].text == f"{pid}\n"
+    assert saved.cells[3].outputs[0].data["text/plain"] == str(pid)
     assert kernel.pid is None and not Path(f"/proc/{pid}").exists()
 
 

@@ -34,9 +34,12 @@ def sockets(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield Path(folder)
 
 
+PRINT = "from lib.shown import show\nprint = lambda *words: show({'text/plain': ' '.join(map(str, words))})\n"
+
+
 def answer(kernel: Kernel, code: str) -> str:
-    """What one cell prints in a started kernel."""
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    """What one cell prints in a started kernel, whose own prints are withheld."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(PRINT + code)])
     client = NotebookClient(notebook, km=kernel.manager)
     try:
         with client.setup_kernel():
@@ -44,7 +47,7 @@ def answer(kernel: Kernel, code: str) -> str:
     finally:
         if client.kc is not None:
             client.kc.stop_channels()
-    return "".join(output["text"] for output in notebook.cells[0].outputs).strip()
+    return "".join(output["data"]["text/plain"] for output in notebook.cells[0].outputs).strip()
 
 
 def alive(pid: int) -> bool:
