@@ -14,13 +14,12 @@ from typing import Any, Literal
 from lib.clock import instant_text, now
 from lib.deliveries import Standing, Status, mark, standings
 from lib.errors import UsageError
-from lib.files import read_json, sha256_of_file
-from lib.journal import append_entry, find_breaks, head_after, read_entries
+from lib.files import sha256_of_file
+from lib.journal import append_entry, read_entries
 from lib.layout import Layout
 from lib.lock import hold_warehouse
 from lib.manifest import FILE_NAME, Manifest
 from lib.provenance import actor
-from lib.record import Finding
 from lib.warehouse import transaction, writing
 
 Decision = Literal["accept", "discard", "reinstate", "waive", "reveal", "trace", "sign"]
@@ -109,32 +108,6 @@ def sign_offs(layout: Layout) -> list[SignOff]:
     names = ("run_id", "actor", "meaning", "time", "manifest_sha256")
     signed = [each for each in read_entries(layout.decisions) if each.get("decision") == "sign"]
     return [SignOff(**{name: str(each.get(name)) for name in names}) for each in signed]
-
-
-def verify_decisions(layout: Layout) -> list[Finding]:
-    """The journal against its own chain and the heads that the runs kept; sign-offs against what was signed."""
-    findings = [
-        Finding(f"{JOURNAL} line {each.number}" + (f" ({each.decision})" if each.decision else ""), each.what)
-        for each in find_breaks(layout.decisions)
-    ]
-    for run_id in layout.run_ids():
-        try:
-            manifest = read_json(layout.record(run_id) / FILE_NAME)
-        except (OSError, ValueError):  # told with the records
-            continue
-        head = manifest.get("decisions") or {}
-        reached = head.get("entries", 0)
-        if reached and head_after(layout.decisions, reached) != head.get("head_sha256"):
-            findings.append(
-                Finding(JOURNAL, f"its first {reached} entries are not those that run {run_id} found; some are gone")
-            )
-            break
-    for sign_off in sign_offs(layout):
-        path = layout.record(sign_off.run_id) / FILE_NAME
-        if not path.is_file() or sha256_of_file(path) != sign_off.manifest_sha256:
-            what = f"is not the one that {sign_off.actor} signed as {sign_off.meaning} at {sign_off.time}"
-            findings.append(Finding(f"runs/{sign_off.run_id}/{FILE_NAME}", what))
-    return findings
 
 
 def _decide(

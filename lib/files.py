@@ -47,10 +47,15 @@ def whole_file(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
 
 
+def json_text(content: Any) -> bytes:
+    """JSON that a person can read and a diff can compare: sorted as given, indented, final newline."""
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+
+
 def write_json(path: Path, content: Any, mode: int = 0o600) -> None:
-    """Write JSON that a person can read and a diff can compare: sorted as given, indented, final newline."""
+    """Write the content as `json_text` has it."""
     with whole_file(path, mode) as stream:
-        stream.write((json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+        stream.write(json_text(content))
 
 
 def read_json(path: Path) -> Any:

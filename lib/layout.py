@@ -17,10 +17,12 @@ NOTEBOOKS = ("01_extract", "02_stage", "03_validate", "04_load", "05_analytics")
 
 @dataclass(frozen=True)
 class Layout:
-    """The folders of one data_dir and its warehouse file. Folders are 0700, files 0600: the process's umask is 077."""
+    """The folders of one data_dir and its warehouse file. Folders are 0700, files 0600: the process's umask is 077.
+    `archive`: where old records were moved to, for those who verify them with the rest."""
 
     data_dir: Path
     warehouse: Path
+    archive: Path | None = None
 
     @classmethod
     def at(cls, data_dir: Path, warehouse_url: str | None) -> Layout:
@@ -66,6 +68,8 @@ class Layout:
 
     def record(self, run_id: str) -> Path:
         """The folder of one run's record."""
+        if self.archive and not (self.runs / run_id).exists():
+            return self.archive / run_id
         return self.runs / run_id
 
     def staged(self, run_id: str) -> Path:
@@ -78,9 +82,9 @@ class Layout:
 
     def run_ids(self) -> list[str]:
         """All run ids, oldest first: they begin with a sequence number."""
-        if not self.runs.is_dir():
-            return []
-        return sorted(each.name for each in self.runs.iterdir() if each.is_dir() and each.name[:1].isdigit())
+        folders = [each for each in (self.runs, self.archive) if each and each.is_dir()]
+        found = (each for folder in folders for each in folder.iterdir())
+        return sorted({each.name for each in found if each.is_dir() and each.name[:1].isdigit()})
 
     def create(self) -> None:
         """Make the folders, prove that they can be written, and keep them private. Raises TemporaryFailure."""

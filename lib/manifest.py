@@ -1,4 +1,8 @@
-"""The manifest: what one run was asked, what it saw, what it did. Counts, hashes and names; never a row."""
+"""The manifest: what one run was asked, what it saw, what it did. Counts, hashes and names; never a row.
+
+Its last key, `sha256`, is the SHA-256 of its text without that key, so that an edit of the newest manifest, to which
+none is chained yet, is found as well (lib/standalone.py). Those of version 1 have none.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from lib.errors import StoredDataChanged, UsageError
-from lib.files import read_json, write_json
+from lib.files import json_text, read_json, write_json
+from lib.standalone import MANIFEST, digest
 
-MANIFEST_VERSION = 1
-FILE_NAME = "manifest.json"
+MANIFEST_VERSION = 2
+READABLE_VERSIONS = (1, 2)
+FILE_NAME = MANIFEST
+SEAL = "sha256"
 
 
 class Manifest:
@@ -36,11 +43,11 @@ class Manifest:
             raise UsageError(f"{record.name}: there is no such run; see python run_pipeline.py history.") from None
         except ValueError:
             raise StoredDataChanged(f"{record.name}/manifest.json: is not JSON any more; restore it.") from None
-        if content.get("manifest_version") != MANIFEST_VERSION:
+        if content.get("manifest_version") not in READABLE_VERSIONS:
             raise StoredDataChanged(
                 f"{record.name}/manifest.json: is of another version; use the release that wrote it."
             )
-        return cls(path, content)
+        return cls(path, {name: value for name, value in content.items() if name != SEAL})
 
     def __getitem__(self, section: str) -> Any:
         return self._content[section]
@@ -59,4 +66,5 @@ class Manifest:
         self._write()
 
     def _write(self) -> None:
-        write_json(self._path, self._content)
+        self._content["manifest_version"] = MANIFEST_VERSION
+        write_json(self._path, {**self._content, SEAL: digest(json_text(self._content))})

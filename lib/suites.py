@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
@@ -68,6 +69,13 @@ def read_suite(name: str) -> dict[str, Any]:
     """A suite as reviewed: `{"name", "meta", "expectations": [...]}`. A new copy each time."""
     suite: dict[str, Any] = files.read_json(FOLDER / f"{name}.json")
     return suite
+
+
+def keep_suites(record: Path) -> None:
+    """Keep the suites, byte for byte, in the record of a run that they judge."""
+    for name in SUITES:
+        with files.whole_file(record / f"{name}.json") as stream:
+            stream.write((FOLDER / f"{name}.json").read_bytes())
 
 
 @cache

@@ -17,7 +17,7 @@ from lib.judged import BATCH, judged_profile
 from lib.run import Run
 from lib.sql import literal
 from lib.stage import read_profile
-from lib.suites import rules
+from lib.suites import keep_suites, rules
 from lib.warehouse import transaction, writing
 
 REPORT = "dq_report.json"
@@ -28,6 +28,7 @@ JUDGED_COLUMNS = ["source", *CANONICAL, "row_hash"]
 
 def judge_batch(run: Run) -> GateResult:
     """Run both suites on the staged batch, write dq_report.json (the record's and the newest), note it in the manifest.
+    The record keeps the suites too.
 
     Raises StoredDataChanged when the staged files are not those that 02 wrote.
     """
@@ -42,6 +43,7 @@ def judge_batch(run: Run) -> GateResult:
         overrides=_overrides(run),
         sampled=sampled,
     )
+    keep_suites(run.record)
     write_dq_report(run.record / REPORT, result, run_id=run.run_id, as_of=run.as_of)
     write_dq_report(run.layout.staging / REPORT, result, run_id=run.run_id, as_of=run.as_of)
     run.manifest.record(

@@ -6,22 +6,24 @@ import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from lib import standalone
 from lib.config import Settings
 from lib.content import differing_parts
-from lib.decisions import verify_decisions
 from lib.deliveries import Delivery, read_ledger, sources_held
 from lib.errors import PipelineError, StoredDataChanged, TemporaryFailure
 from lib.files import read_json
 from lib.layout import Layout
 from lib.manifest import FILE_NAME
-from lib.raw import check_snapshot
-from lib.record import Finding, verify_records
+from lib.provenance import code_hashes
+from lib.record import read_manifests
 from lib.restore import lost_loads, lost_text
 from lib.sql import identifier, statement, statements
+from lib.standalone import Finding
 from lib.terminal import consoles
 from lib.warehouse import SCHEMA_VERSION, reading
 
@@ -33,14 +35,18 @@ UNREADABLE = (
 ATTEMPTS = 5
 
 
-def print_verification(layout: Layout, *, rebuild_for: Settings | None = None, reveal: bool = False) -> None:
+def print_verification(
+    layout: Layout, *, anchor: Path | None = None, rebuild_for: Settings | None = None, reveal: bool = False
+) -> None:
     """Print what was checked. Raises StoredDataChanged when anything is not what it was, after naming each.
 
     `rebuild_for`: build the tables again from raw too; `reveal`: with the keys of the rows that differ.
     """
     out, _ = consoles()
-    findings = find_changes(layout)
+    findings = find_changes(layout, anchor)
     _print(out, findings)
+    for line in changed_suites(layout):
+        out.print(line, markup=False, soft_wrap=True)
     remedy = "restore them from a backup, or ask who changed them."
     if rebuild_for:
         differing = _rebuild(out, layout, rebuild_for, reveal)
@@ -85,15 +91,26 @@ def _print(out: Console, findings: list[Finding]) -> None:
         out.print(f"{finding.where}: {finding.what}", markup=False, soft_wrap=True)
 
 
-def find_changes(layout: Layout) -> list[Finding]:
-    """Everything that is not what the runs left."""
+def find_changes(layout: Layout, anchor: Path | None = None) -> list[Finding]:
+    """Everything that is not what the runs left. `anchor`: the file elsewhere that knows each record."""
     return [
-        *verify_snapshots(layout),
-        *verify_records(layout),
-        *verify_decisions(layout),
+        *standalone.find_changes(layout.data_dir, anchor=anchor, archive=layout.archive),
         *verify_age(layout),
         *verify_tables(layout),
     ]
+
+
+def changed_suites(layout: Layout) -> list[str]:
+    """The suites that are not those of the newest run, a line each. That is no finding: the next run is judged by them,
+    and each record keeps those that judged it."""
+    ended = [each for each in read_manifests(layout) if each.get("ended") and each.get("code")]
+    if not ended:
+        return []
+    code, now = ended[-1]["code"], code_hashes()
+    names = sorted(
+        name for name in {*code, *now} if name.startswith("expectations/") and code.get(name) != now.get(name)
+    )
+    return [f"{name}: is another than in run {ended[-1]['run_id']}; the next run is judged by it" for name in names]
 
 
 def verify_age(layout: Layout) -> list[Finding]:
@@ -101,23 +118,6 @@ def verify_age(layout: Layout) -> list[Finding]:
     with reading(layout) as connection:
         lost = [lost_loads(layout, connection, source) for source in sources_held(layout)]
     return [Finding(layout.warehouse.name, lost_text(each)) for each in lost if each]
-
-
-def verify_snapshots(layout: Layout) -> list[Finding]:
-    """Every snapshot of every source hashed again, and files in raw that no delivery names."""
-    findings = []
-    for folder in sorted(each for each in layout.raw.iterdir() if each.is_dir()) if layout.raw.is_dir() else []:
-        ledger = read_ledger(layout, folder.name)
-        for delivery in {each.snapshot: each for each in ledger}.values():
-            try:
-                check_snapshot(layout, delivery)
-            except StoredDataChanged as changed:
-                where, _, what = str(changed).partition(": ")
-                findings.append(Finding(where, what))
-        known = {each.snapshot for each in ledger}
-        strangers = [path for path in sorted(folder.iterdir()) if path.name not in known and path.suffix != ".jsonl"]
-        findings += [Finding(f"raw/{folder.name}/{path.name}", "no delivery names it") for path in strangers]
-    return findings
 
 
 def verify_tables(layout: Layout) -> list[Finding]:

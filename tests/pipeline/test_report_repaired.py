@@ -10,8 +10,9 @@ import pytest
 from lib import pipeline
 from lib.execute import Execution, Failure
 from lib.manifest import Manifest
-from lib.record import close_record, verify_records
+from lib.record import close_record
 from lib.run import Run
+from lib.standalone import check_records, read_records
 from tests.pipeline.clinic import Clinic, row
 
 
@@ -58,7 +59,7 @@ def test_the_record_is_closed_over_the_notebook_that_was_executed_again(
     for _ in range(2):
         pipeline._finish_report(unfinished.layout, "config.yaml", progress)
     assert executed == ["05_analytics"]
-    assert verify_records(unfinished.layout) == []
+    assert check_records(read_records(unfinished.layout.data_dir)) == []
     manifest = Manifest.read(unfinished.record)
     assert (manifest["outcome"], manifest["exit_code"], manifest["recovered"]) == ("loaded", 8, True)
     assert manifest["message"] == ("failed again" if fails else None)

@@ -22,10 +22,11 @@ from lib import pipeline, provenance, resume, validate
 from lib.errors import PipelineError, StoredDataChanged, UsageError
 from lib.files import read_json, write_json
 from lib.layout import NOTEBOOKS
-from lib.record import Outcome, close_record, repair_records, verify_records
+from lib.record import Outcome, close_record, repair_records
 from lib.report import write_report
 from lib.resume import attempts, check_resumable, newest_run, note_finished, reopen, unfinished_notebooks
 from lib.run import Run
+from lib.standalone import check_records, read_records
 from lib.used_code import used_code
 from lib.warehouse import writing
 from tests.pipeline.clinic import ROOT, Clinic, row
@@ -283,12 +284,12 @@ def test_every_attempt_is_kept_and_the_chain_stays_whole(failed: Clinic, monkeyp
         "04_load.attempt-1.ipynb",
         "04_load.attempt-2.ipynb",
     }
-    assert verify_records(run.layout) == []
+    assert check_records(read_records(run.layout.data_dir)) == []
     page = write_report(run.layout, run.run_id).read_text()
     assert "attempt 1 by" in page and "the commit has a bug" in page and "after 03_validate, loaded" in page
     assert failed.run("2025-03-04T00:00:00Z").exit_code == 0
     Run.existing(failed.data_dir).end("loaded")
-    assert verify_records(run.layout) == []
+    assert check_records(read_records(run.layout.data_dir)) == []
 
 
 def test_a_full_disk_does_not_stop_a_run_that_notes_what_is_finished(

@@ -6,6 +6,7 @@ import fcntl
 import json
 import multiprocessing
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import pytest
 
 from lib import journal
 from lib.errors import TemporaryFailure
-from lib.journal import Break, append_entry, find_breaks, head_after, journal_head, read_entries
+from lib.journal import append_entries, append_entry, journal_head, read_entries
+from lib.standalone import Finding, whole_lines
+from lib.standalone import find_breaks as breaks_in
 
 DECISIONS = ("discard", "waive", "sign", "reinstate")
 
@@ -35,8 +38,17 @@ def lines(path: Path) -> list[bytes]:
     return path.read_bytes().splitlines(keepends=True)
 
 
+def find_breaks(path: Path) -> list[Finding]:
+    return breaks_in("j", path.read_bytes() if path.exists() else b"")
+
+
 def named(path: Path) -> list[tuple[int, str | None]]:
-    return [(each.number, each.decision) for each in find_breaks(path)]
+    found = [re.fullmatch(r"j line (\d+)(?: \((\w+)\))?", each.where) for each in find_breaks(path)]
+    return [(int(each[1]), each[2]) for each in found if each]
+
+
+def head_after(path: Path, entries: int) -> str | None:
+    return dict(enumerate((each.sha256 for each in whole_lines(path.read_bytes())), 1)).get(entries)
 
 
 def test_entries_are_read_as_written_and_bound_to_each_other(path: Path) -> None:
@@ -49,10 +61,16 @@ def test_entries_are_read_as_written_and_bound_to_each_other(path: Path) -> None
     assert find_breaks(path) == [] and path.stat().st_mode & 0o777 == 0o600
 
 
+def test_entries_that_come_together_are_bound_as_if_they_came_one_by_one(path: Path, tmp_path: Path) -> None:
+    together = tmp_path / "together.jsonl"
+    append_entries(together, [entry(number, decision) for number, decision in enumerate(DECISIONS, 1)])
+    assert together.read_bytes() == path.read_bytes()
+
+
 def test_no_journal_is_an_empty_one(tmp_path: Path) -> None:
     path = tmp_path / "decisions.jsonl"
     assert (read_entries(path), find_breaks(path), journal_head(path).entries) == ([], [], 0)
-    assert journal_head(path).sha256 is None and head_after(path, 1) is None
+    assert journal_head(path).sha256 is None
 
 
 def test_every_edit_of_one_byte_is_found(path: Path) -> None:
@@ -101,7 +119,7 @@ def test_other_order_is_found_where_it_is(
 
 def test_an_edited_entry_is_named(path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"2025-03-03", b"2025-03-04"))
-    assert find_breaks(path)[0] == Break(3, "sign", "was edited")
+    assert find_breaks(path)[0] == Finding("j line 3 (sign)", "was edited")
 
 
 def test_a_forged_entry_is_found_though_it_bears_its_own_hash(path: Path, tmp_path: Path) -> None:
