@@ -26,6 +26,7 @@ from lib.confidential import log_exception, open_log
 from lib.errors import BY_NAME, NO_ROOM, TemporaryFailure, UsageError, as_ours
 from lib.files import TEMPORARY_PREFIX, sync_folder
 from lib.kernels import Kernel
+from lib.scrub import ScrubbingFormatter
 
 ENGINE = "patient_visits"
 
@@ -180,6 +181,7 @@ def _logged(log: Path) -> Iterator[None]:
     with os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace") as stream:
         handler = logging.StreamHandler(stream)
         handler.setLevel(logging.WARNING)
+        handler.setFormatter(ScrubbingFormatter())
         loggers = [logging.getLogger(name) for name in ("papermill", "traitlets", "asyncio")]
         propagated = [logger.propagate for logger in loggers]
         for logger in loggers:
