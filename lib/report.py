@@ -17,6 +17,7 @@ from lib.fates import reconciliation_line
 from lib.files import read_json, whole_file
 from lib.layout import NOTEBOOKS, Layout
 from lib.manifest import Manifest
+from lib.sealed_page import seal
 
 FILE_NAME = "report.html"
 
@@ -83,7 +84,7 @@ def write_report(layout: Layout, run_id: str) -> Path:
     page, _ = exporter.from_notebook_node(merged)
     target = record / FILE_NAME
     with whole_file(target) as stream:
-        stream.write(page.encode())
+        stream.write(seal(page.encode()))
     return target
 
 
