@@ -1,11 +1,17 @@
 """Patient Visits ELT: the command line. `python run_pipeline.py --help` tells all of it."""
 
 import signal
+import sys
 
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the modules load: an end without a traceback
 
-from lib.cli import main
-
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["verify"] and "--standalone" in sys.argv:  # before any package is looked for
+        from lib.standalone import main as verify_standalone
+
+        sys.exit(verify_standalone([each for each in sys.argv[2:] if each != "--standalone"]))
+
+    from lib.cli import main
+
     main()

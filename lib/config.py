@@ -219,6 +219,7 @@ class Settings(_Frozen):
     warehouse: str | None = None
     min_group_size: int = Field(default=8, ge=1)
     readers_group: str | None = None
+    anchor: Name | None = None
 
     @model_validator(mode="after")
     def _stampless_needs_full_deliveries(self) -> Settings:

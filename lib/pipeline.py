@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, Protocol
 
+from lib.anchor import note_records
 from lib.confidential import log_exception
 from lib.config import ROOT, Settings, resolve
 from lib.errors import BY_NAME, PipelineError, ReportIncomplete, TemporaryFailure
@@ -67,6 +68,7 @@ def run_pipeline(
     with hold_warehouse(layout.lock_file, "run_pipeline.py run"), _signals_as_interrupts():
         _prepare(layout, options, progress)
         _finish_report(layout, config_file, progress)
+        note_records(layout, settings.anchor)  # what was repaired; the close tells what cannot be noted
         run = Run.begin(settings, data_dir=data_dir, as_of=as_of, options=options)
         progress.began(run)
         return _run_notebooks(run, list(NOTEBOOKS), config_file, progress)
@@ -167,8 +169,11 @@ def _close(run: Run, executions: list[Execution], interrupt: KeyboardInterrupt |
                 record_load(run.layout, connection, run.run_id)
                 write_state_copy(connection, run.layout)
         close_record(run.layout, run.run_id, outcome, exit_code=exit_code, message=message, executions=executions)
+        not_noted = note_records(run.layout, run.settings.anchor)
         write_report(run.layout, run.run_id)
         open_to_readers(run.layout, run.run_id, run.settings.readers_group)
+        if not_noted:
+            exit_code, message = exit_code or ReportIncomplete.exit_code, message or not_noted
     except Exception as error:  # the tables are as they are; what is missing is a copy, and the next run makes it
         log_exception(run.log, error, "closing the record")
         exit_code, message = exit_code or ReportIncomplete.exit_code, message or _incomplete(run)

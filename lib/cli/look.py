@@ -132,36 +132,6 @@ def trace(
     print_trace(layout, settings, visit_id)
 
 
-@app.command(short_help="are snapshots, records, decisions, tables as left?")
-def verify(
-    config: Config = "config.yaml",
-    data_dir: DataDir = "data",
-    warehouse: Warehouse = None,
-    rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Build the tables again from raw, elsewhere, and compare them.")
-    ] = False,
-    reveal: Annotated[
-        bool, typer.Option("--reveal", help="Name the rows that differ (on a terminal; noted in the journal).")
-    ] = False,
-) -> None:
-    """Check that snapshots, records, decisions and tables are what the runs left; exit 6 and name what is not.
-
-    With --rebuild every recorded run is done again in a temporary folder, from its manifest and the raw snapshots, and
-    the tables are compared by content. Differences are counted by kind.
-    """
-    from lib.config import load_settings
-    from lib.reveal import allow_reveal
-    from lib.verify import print_verification
-
-    if reveal and not rebuild:
-        raise UsageError("--reveal: goes with --rebuild.")
-    layout = layout_of(config, data_dir, warehouse)
-    settings = load_settings(from_here(config))
-    if reveal:
-        allow_reveal(layout, settings.source.name, "verify --rebuild")
-    print_verification(layout, rebuild_for=settings if rebuild else None, reveal=reveal)
-
-
 @app.command(short_help="how a day's published metrics came about")
 def why(
     day: Annotated[str, typer.Argument(metavar="DATE", help="The day, like 2025-12-06.")],

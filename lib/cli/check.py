@@ -1,0 +1,58 @@
+"""Commands that hold the records against what the runs left, and against each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lib.cli.app import app
+from lib.cli.options import Config, DataDir, Warehouse, from_here, layout_of
+from lib.errors import UsageError
+
+
+@app.command(short_help="are snapshots, records, decisions, tables as left?")
+def verify(
+    config: Config = "config.yaml",
+    data_dir: DataDir = "data",
+    warehouse: Warehouse = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Build the tables again from raw, elsewhere, and compare them.")
+    ] = False,
+    reveal: Annotated[
+        bool, typer.Option("--reveal", help="Name the rows that differ (on a terminal; noted in the journal).")
+    ] = False,
+    anchor: Annotated[
+        Path | None, typer.Option("--anchor", metavar="FILE", help="The anchor, instead of the config's.")
+    ] = None,
+    archive: Annotated[
+        Path | None, typer.Option("--archive", metavar="DIR", help="Where old records were moved to: verify these too.")
+    ] = None,
+    standalone: Annotated[
+        bool, typer.Option("--standalone", help="Without the tables, the config and any package: Python is enough.")
+    ] = False,
+) -> None:
+    """Check that snapshots, records, decisions and tables are what the runs left; exit 6 and name what is not.
+
+    With --rebuild every recorded run is done again in a temporary folder, from its manifest and the raw snapshots, and
+    the tables are compared by content. Differences are counted by kind.
+    """
+    from dataclasses import replace
+
+    from lib.config import load_settings, resolve
+    from lib.reveal import allow_reveal
+    from lib.verify import print_verification
+
+    if standalone:  # run_pipeline.py has taken it, where it was given alone
+        raise UsageError("--standalone: goes with --data-dir, --anchor and --archive only; write verify first.")
+    if reveal and not rebuild:
+        raise UsageError("--reveal: goes with --rebuild.")
+    if archive and not archive.expanduser().is_dir():
+        raise UsageError(f"--archive {archive.name}: is no folder.")
+    settings = load_settings(from_here(config))
+    layout = replace(layout_of(config, data_dir, warehouse), archive=archive and archive.expanduser().absolute())
+    if reveal:
+        allow_reveal(layout, settings.source.name, "verify --rebuild")
+    noted = anchor.expanduser() if anchor else settings.anchor and resolve(settings.anchor)
+    print_verification(layout, anchor=noted or None, rebuild_for=settings if rebuild else None, reveal=reveal)
