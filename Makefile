@@ -27,8 +27,9 @@ test: $(READY) ## run the tests, JOBS at a time
 faults: $(READY) ## kill, starve and spoil runs in every way (hours; FAULT_KILLS=20 FAULT_CALLS=7 for a short one)
 	@$(PY) -m tests.faults
 
-lab: $(READY) ## step through the notebooks in JupyterLab, on this project's kernel
+lab: $(READY) ## step through the notebooks in JupyterLab, which saves no rows (lib/lab.py)
 	@JUPYTER_PREFER_ENV_PATH=1 PYTHONPATH="$(CURDIR)" $(PY) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \
+	  --ServerApp.jpserver_extensions="{'lib.lab': True}" --KernelManager.transport_encryption=auto \
 	  --LabApp.default_url=/lab/tree/notebooks $(ARGS)
 
 lint: $(READY) ## check style, types, and that no notebook carries outputs
