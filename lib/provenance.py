@@ -17,6 +17,7 @@ from lib.files import sha256_of_file
 DECIDING = (
     "lib/**/*.py",
     "lib/**/*.sql",
+    "lib/pages/*",
     "notebooks/*.ipynb",
     "expectations/*.json",
     "requirements.lock",

@@ -98,21 +98,30 @@ def plan(
     raise typer.Exit(planned.exit_code)
 
 
-@app.command(short_help="make a run's page, report.html")
+@app.command(short_help="make a run's page and the index of all runs")
 def report(
-    run_id: Annotated[str, typer.Argument(metavar="[RUN]", help="A run id; default the newest run.")] = "latest",
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="A run's id, its number or its beginning; default the newest.")
+    ] = None,
     data_dir: DataDir = "data",
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
-    """Make a run's report.html from its executed notebooks, and say where it lies."""
-    from lib.report import write_report
-    from lib.run import Run
+    """Make a run's report.html and the index of all runs again from the records, and say where they lie."""
+    import webbrowser
 
-    existing = Run.existing(from_here(data_dir), run_id)
-    page = write_report(existing.layout, existing.run_id)
+    from lib.index import write_index
+    from lib.layout import resolve_run_id
+    from lib.report import write_report
+
+    layout = layout_of("config.yaml", data_dir, None)
+    known = layout.run_ids()
+    if not known:
+        raise UsageError("report: there is no run yet; run python run_pipeline.py.")
+    page = write_report(layout, resolve_run_id(layout, run) if run else known[-1])
     typer.echo(str(page))
-    if open_page:
-        typer.launch(page.as_uri())
+    typer.echo(str(write_index(layout)))
+    if open_page and not webbrowser.open(page.as_uri()):
+        raise UsageError("report --open: there is no browser here; open the page by hand.")
 
 
 @app.command(short_help="every version of one visit, and its fate")

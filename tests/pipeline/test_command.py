@@ -140,9 +140,9 @@ def test_report_is_made_again(loaded: Clinic) -> None:
     page = sorted((loaded.data_dir / "runs").glob("0*"))[0] / "report.html"
     page.unlink()
     made = loaded.command("report", page.parent.name)
-    assert made.returncode == 0 and made.stdout.strip() == str(page)
+    assert made.returncode == 0 and made.stdout.split() == [str(page), str(page.parents[1] / "index.html")]
     text = page.read_text()
-    assert "PASSED" in text and "<h1" in text and "<script>" not in text.split("<body")[1].replace("<script>\n", "")
+    assert "PASSED" in text and "<h1" in text and "<script" not in text
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lib.errors import PipelineError
-from lib.report import clean_html
+from lib.safe_html import clean_html
 from lib.run import PARAMETERS, Run
 from lib.sql import identifier, literal
 from tests.histories import BASE, Deliver, Dies

@@ -286,7 +286,7 @@ def test_every_attempt_is_kept_and_the_chain_stays_whole(failed: Clinic, monkeyp
     }
     assert check_records(read_records(run.layout.data_dir)) == []
     page = write_report(run.layout, run.run_id).read_text()
-    assert "attempt 1 by" in page and "the commit has a bug" in page and "after 03_validate, loaded" in page
+    assert "<dt>attempt 1</dt><dd>by " in page and "the commit has a bug" in page and "after 03_validate, loaded" in page
     assert failed.run("2025-03-04T00:00:00Z").exit_code == 0
     Run.existing(failed.data_dir).end("loaded")
     assert check_records(read_records(run.layout.data_dir)) == []
@@ -380,7 +380,7 @@ def test_a_run_that_failed_in_04_is_resumed_once_the_bug_is_mended(project: Proj
         "04_load.attempt-1.ipynb",
     }
     assert "RuntimeError" in (record / "04_load.attempt-1.ipynb").read_text()
-    assert "attempt 1 by" in (record / "report.html").read_text()
+    assert "<dt>attempt 1</dt><dd>by " in (record / "report.html").read_text()
     assert project.command("verify")[0] == 0
     assert "loaded (resumed)" in project.command("history")[1]
     code, _, errors = project.command("run", "--resume")

@@ -1,0 +1,178 @@
+"""data/runs/index.html: every run in a line, and how volume, refusals, lateness, duration and each rule went over time.
+
+Made of the records and the journal alone, without the warehouse; light, as it is made again at the end of every run. A
+record that cannot be read is a line that says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lib.clock import parse_instant, short_instant, stored_instant
+from lib.decisions import sign_offs
+from lib.first_screen import verdict_of
+from lib.layout import Layout
+from lib.page import write_page
+from lib.record import read_manifests
+from lib.rule_history import RuleHistory, limit_text, rule_history, value_text
+from lib.trends import Reading, Trend, draw_trend
+
+FILE_NAME = "index.html"
+PAGE = "report.html"
+
+
+@dataclass(frozen=True)
+class RunLine:
+    """One run as text; numbers for the pictures. `page` is whether it has one."""
+
+    run_id: str
+    page: bool
+    verdict: str
+    source: str = ""
+    outcome: str = "unreadable"
+    batch: str = ""
+    rows: tuple[str, ...] = ("", "", "", "")
+    gate: str = ""
+    watermark: str = ""
+    duration: str = ""
+    signed: str = ""
+    volume: float | None = None
+    refused_share: float | None = None
+    lookback_needed: float | None = None
+    lookback: float | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class RuleTrend:
+    """One rule over the runs of a source, as text and picture."""
+
+    rule: str
+    severity: str
+    trend: Trend
+    limit: str
+    failed: str
+
+
+@dataclass(frozen=True)
+class SourceTrends:
+    """How the runs of one source went over time."""
+
+    source: str
+    trends: tuple[tuple[str, Trend], ...]
+    rules: tuple[RuleTrend, ...]
+
+
+def write_index(layout: Layout) -> Path:
+    """Write the index of all runs beside their records and return its path."""
+    signed: dict[str, list[str]] = {}
+    for each in sign_offs(layout):
+        signed.setdefault(each.run_id, []).append(each.text)
+    lines = [_line(layout, manifest, signed) for manifest in read_manifests(layout)]
+    sources = sorted({each.source for each in lines if each.source})
+    return write_page(
+        layout.runs / FILE_NAME,
+        "index.html.j2",
+        lines=lines[::-1],
+        sources=[_over_time(layout, source, [each for each in lines if each.source == source]) for source in sources],
+    )
+
+
+def _line(layout: Layout, manifest: Any, signed: dict[str, list[str]]) -> RunLine:
+    run_id = str(manifest["run_id"])
+    page = (layout.record(run_id) / PAGE).is_file()
+    try:
+        return _readable(run_id, page, manifest, ", ".join(signed.get(run_id, [])))
+    except (AttributeError, KeyError, TypeError, ValueError):  # not a manifest of ours, or a damaged one
+        return RunLine(run_id, page, "UNREADABLE")
+
+
+def _readable(run_id: str, page: bool, manifest: dict[str, Any], signed: str) -> RunLine:
+    counts, load = manifest.get("counts") or {}, manifest.get("load") or {}
+    read, watermark = counts.get("rows_read"), stored_instant(load.get("watermark_after"))
+    seconds = None
+    if manifest.get("ended") and not manifest.get("recovered"):  # a later run's repair is no duration
+        seconds = (parse_instant(manifest["ended"]) - parse_instant(manifest["started"])).total_seconds()
+    how = [word for word, told in (("resumed", "attempts"), ("recovered", "recovered")) if manifest.get(told)]
+    names = ("rows_read", "staged", "refused", "outside_missed")
+    return RunLine(
+        run_id=run_id,
+        page=page,
+        verdict=verdict_of(manifest),
+        source=manifest["source"],
+        outcome=", ".join([manifest["outcome"], *how]),
+        batch=(manifest.get("batch") or {}).get("kind", ""),
+        rows=tuple(f"{counts[name]:,}" if name in counts else "" for name in names),
+        gate=_told(manifest),
+        watermark=short_instant(watermark.replace(microsecond=0)).removesuffix("+00:00") if watermark else "",
+        duration=_duration(seconds) if seconds is not None else "",
+        signed=signed,
+        volume=read,
+        refused_share=counts["refused"] / read if read else None,
+        lookback_needed=load.get("covering_lookback_hours"),
+        lookback=manifest["window"]["lookback_hours"] if load.get("covering_lookback_hours") is not None else None,
+        seconds=seconds,
+    )
+
+
+def _told(manifest: dict[str, Any]) -> str:
+    """The gate's summary without the decision before it, which is the verdict's."""
+    gate = manifest.get("gate")
+    summary: str = gate["summary"] if gate else "not reached"
+    return summary.partition(": ")[2] or summary
+
+
+def _over_time(layout: Layout, source: str, lines: Sequence[RunLine]) -> SourceTrends:
+    def trend(what: str, values: list[float | None], text: Any, limits: list[float | None] | None = None) -> Trend:
+        bad = [each.verdict == "FAILED" for each in lines]
+        limited = limits or [None] * len(lines)
+        readings = [Reading(*each) for each in zip(values, bad, limited, strict=True)]
+        return draw_trend(what, readings, text, bad="of them failed")
+
+    hours = trend(
+        "Hours of lookback that cover 99.9 % of all lateness seen (dashed: those in use)",
+        [each.lookback_needed for each in lines],
+        lambda value: f"{value:,.0f} h",
+        [each.lookback for each in lines],
+    )
+    return SourceTrends(
+        source,
+        (
+            ("Rows read", trend("Rows read", [each.volume for each in lines], lambda value: f"{value:,.0f}")),
+            ("Refused", trend("Share of rows refused", [each.refused_share for each in lines], _percent)),
+            ("Lateness: lookback needed", hours),
+            ("Duration", trend("Duration", [each.seconds for each in lines], _duration)),
+        ),
+        tuple(_rule(each) for each in rule_history(layout, source)),
+    )
+
+
+def _rule(history: RuleHistory) -> RuleTrend:
+    readings = [Reading(each.observed, not each.passed, each.threshold) for each in history.points]
+    newest = history.points[-1]
+    accepted = f", {len(history.overridden):,} accepted" if history.overridden else ""
+    return RuleTrend(
+        history.rule,
+        history.severity,
+        draw_trend(
+            history.rule,
+            readings,
+            lambda value: value_text(value, history.unit),
+            bad="times it did not hold",
+            width=128,
+            height=24,
+        ),
+        limit_text(newest.comparison, newest.threshold, history.unit),
+        f"{len(history.failed):,} of {len(history.points):,}{accepted}",
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:,.0f} s" if seconds < 120 else f"{seconds / 60:,.1f} min"
