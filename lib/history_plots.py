@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
-from lib.figures import BLUE, SKY, canvas, nothing_to_draw, styled, tell
-from lib.plots import count_along, horizontal_bars, numbers, shortened
+from lib.figures import BLUE, SKY, VERMILLION, canvas, nothing_to_draw, styled, tell
+from lib.plots import count_along, horizontal_bars, numbers, percent, shortened
 from lib.run_plots import ACTIONS
 
 KIB = 1024
+USED = LinearSegmentedColormap.from_list("used", ["white", "#C6DFF0", BLUE])
+"""From nothing to all of a limit: in grey too, the darker the more."""
+DARK = 0.93
+"""From here on white letters are read more easily than black ones."""
+LEAST_SEEN = 0.01
+MOST_NAMED = 3
+FEWEST_PLACES = 12
+"""Room for so many runs, that a first run's cells are not as wide as the page."""
 
 
 @styled
@@ -62,3 +76,67 @@ def plot_loads(frame: pd.DataFrame, most: int = 20) -> Figure:
         f"; the newest {most} are drawn" if len(frame) > most else ""
     )
     return tell(figure, title, subtitle, "Stacked bar chart", legend=True)
+
+
+@styled
+def plot_rules(frame: pd.DataFrame) -> Figure:
+    """How near did each rule come to its limit over the last runs? In: `rule_trends.recent_rules`."""
+    if frame.empty:
+        return nothing_to_draw("Rules over the last runs", "no run has reached the gate")
+    run_ids, rules = sorted(frame["run"].unique()), list(frame["rule"].unique())
+    telling = [name for name, of_rule in frame.groupby("rule", sort=False) if _tells(of_rule)]
+    drawn = frame[frame["rule"].isin(telling or rules[:1])]
+    names = list(drawn["rule"].unique())
+    figure, axes = canvas(1.55 + 0.27 * len(names), grid="x")
+    axes.grid(visible=False)
+    for row in drawn.to_dict("records"):
+        _draw_rule(axes, run_ids.index(row["run"]), names.index(row["rule"]), row)
+    last = len(run_ids) - 1
+    axes.set_xlim(-0.5, max(last, FEWEST_PLACES - 1) + 0.5)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xticks(range(len(run_ids)), [each.split("-")[0].lstrip("0") for each in run_ids])
+    axes.set_yticks(range(len(names)), [shortened(name, 34) for name in names])
+    axes.spines[["left", "bottom"]].set_visible(False)
+    axes.set(xlabel="run (the last is this one); in each cell the share of its limit that was used, in %")
+    count = len(run_ids)
+    subtitle = f"n = {count:,} run{'s' * (count > 1)} of this source; ×: failed, (×): failed and accepted"
+    subtitle += "; empty: nothing was judged; each run by its own limits"
+    subtitle += (
+        f"; {len(rules) - len(names)} rules that used under 1 % are not drawn" if len(rules) > len(names) else ""
+    )
+    return tell(figure, _found(frame, count), subtitle, "Heat map")
+
+
+def _tells(of_rule: pd.DataFrame) -> bool:
+    """Whether the rule failed once, or used what is seen of its limit."""
+    return bool((~of_rule["passed"]).any() or (of_rule["used"] >= LEAST_SEEN).any())
+
+
+def _draw_rule(axes: Axes, across: int, down: int, row: Mapping[Any, Any]) -> None:
+    """One rule in one run: a cell as dark as the rule used of its limit, with the number or the cross in it."""
+    if row["passed"] and np.isnan(row["used"]):
+        return
+    failed = not row["passed"]
+    look: dict[str, Any] = {"facecolor": VERMILLION if failed else USED(min(row["used"], 1.0)), "edgecolor": "#BBBBBB"}
+    axes.add_patch(Rectangle((across - 0.46, down - 0.42), 0.92, 0.84, linewidth=0.5, **look))
+    text = ("(×)" if row["overridden"] else "×") if failed else f"{100 * row['used']:.0f}"
+    light = failed or row["used"] > DARK
+    axes.text(
+        across, down, text, ha="center", va="center", fontsize=8, color="white" if light else "black",
+        fontweight="bold" if failed else "normal",
+    )  # fmt: skip
+
+
+def _found(frame: pd.DataFrame, count: int) -> str:
+    """The title: which rules failed and how often, else which came nearest its limit."""
+    span = f"the last {count:,} runs" if count > 1 else "this run"
+    failures = frame.loc[~frame["passed"], "rule"].value_counts(sort=True)
+    if len(failures):
+        told = [f"{name} in {times:,}" if count > 1 else str(name) for name, times in failures.head(MOST_NAMED).items()]
+        more = f" and {len(failures) - MOST_NAMED} more" if len(failures) > MOST_NAMED else ""
+        many = f"{len(failures)} of {frame['rule'].nunique()} rules"
+        return f"{many} failed in {span}: {', '.join(told)}{more}"
+    if not frame["used"].max() > 0:
+        return f"No rule failed in {span}, and none used any of its limit"
+    nearest = frame.sort_values("used", kind="stable", na_position="first").iloc[-1]
+    return f"No rule failed in {span}; {nearest['rule']} came nearest its limit, using {percent(nearest['used'])} of it"
