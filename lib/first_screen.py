@@ -212,8 +212,8 @@ def _facts(manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "who, where", f"{manifest['actor']} on {manifest['host']}"
     yield "when", f"{_instant(manifest['started'])} to {_instant(manifest.get('ended'), 'now')}"
     git = manifest["git"]
-    commit = f"commit {git['commit'][:12]}" if git["commit"] else "not in git: the manifest has each file's SHA-256"
-    yield "code", f"{commit}{', with uncommitted changes' if git['dirty'] else ''}; Python {_python(manifest)}"
+    commit = f"commit {git['commit'][:12]}" if git.get("commit") else "not in git: the manifest has each file's SHA-256"
+    yield "code", f"{commit}{', with uncommitted changes' if git.get('dirty') else ''}; Python {_python(manifest)}"
     if accepted := manifest["options"]["accept"]:
         yield "accepted", f"{', '.join(accepted)} by {manifest['actor']}: {manifest['options']['reason']}"
     for number, attempt in enumerate(manifest.get("attempts") or [], start=1):
@@ -282,7 +282,7 @@ def _caveats(manifest: dict[str, Any], rules: Iterable[RuleLine]) -> Iterator[st
         yield f"The record was closed or completed by a later run, not by its own; notebooks that were lost: {lost}."
     if manifest.get("outcome") == "loaded" and manifest.get("exit_code") == 8:
         yield "The tables are loaded, but the report was not complete when the run ended."
-    if manifest["git"]["dirty"]:
+    if manifest["git"].get("dirty"):
         yield "The code had changes that were not committed: the manifest has each file's SHA-256, the commit has not."
 
 
