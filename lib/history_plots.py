@@ -101,9 +101,9 @@ def plot_rules(frame: pd.DataFrame) -> Figure:
     count = len(run_ids)
     subtitle = f"n = {count:,} run{'s' * (count > 1)} of this source; ×: failed, (×): failed and accepted"
     subtitle += "; empty: nothing was judged; each run by its own limits"
-    subtitle += (
-        f"; {len(rules) - len(names)} rules that used under 1 % are not drawn" if len(rules) > len(names) else ""
-    )
+    if idle := len(rules) - len(names):
+        subtitle += f"; {idle} rule{'s' if idle > 1 else ''} that used under 1 % of "
+        subtitle += "their limits are not drawn" if idle > 1 else "its limit is not drawn"
     return tell(figure, _found(frame, count), subtitle, "Heat map")
 
 

@@ -52,5 +52,5 @@ def rules_frame(recent: pd.DataFrame) -> pd.DataFrame:
         newest=("observed", "last"),
         limit=("limit", "last"),
     )
-    shares = counted["most_used"].map("{:.0%}".format).where(counted["most_used"].notna(), "")
+    shares = ["" if pd.isna(share) else f"{100 * share:.0f} %" for share in counted["most_used"]]
     return counted.assign(most_used=shares).reset_index()

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from lib.figures import BLACK, BLUE, GREEN, GREY, ORANGE, SKY, VERMILLION, canvas, nothing_to_draw, styled, tell
 from lib.plots import count_along, horizontal_bars, label_edges, numbers, percent, place_between, shortened
+from lib.rule_history import used_share
 
 FATES = {
     "outside_held": ("outside the window: already held", SKY, "..."),
@@ -198,17 +199,8 @@ def plot_rows_by_delivery(frame: pd.DataFrame, most: int = 20) -> Figure:
 
 
 def _used(row: Mapping[Any, Any]) -> float:
-    """How much of its limit a rule used: 1 is the limit. A lower limit of a share is seen as what is lacking."""
-    observed, threshold = float(row["observed"]), float(row["threshold"])
-    if row.get("comparison") == ">=" and 0 < threshold < 1:
-        observed, threshold = 1 - observed, 1 - threshold
-    elif row.get("comparison") == ">=":
-        observed, threshold = threshold, observed
-    elif row.get("comparison") == "==":
-        return 0.0 if row["passed"] else np.inf
-    if threshold == 0:
-        return 0.0 if observed <= 0 else np.inf
-    return max(observed / threshold, 0.0)
+    """How much of its limit a rule used: 1 is the limit."""
+    return used_share(float(row["observed"]), row.get("comparison", "<="), float(row["threshold"]), row["passed"])
 
 
 def _observed(row: Mapping[Any, Any]) -> str:
@@ -217,7 +209,7 @@ def _observed(row: Mapping[Any, Any]) -> str:
     if row.get("unit") == "share" or (0 < threshold < 1):
         text = f"{percent(observed)}, limit {percent(threshold)}"
     else:
-        text = f"{observed:,.6g}, limit {threshold:,.6g}"
+        text = f"{round(observed, 1):,.6g}, limit {threshold:,.6g}"
     return text + (" (accepted)" if row.get("overridden") else "")
 
 

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from lib.figures import describe, png, show
-from lib.history_plots import plot_loads
+from lib.history_plots import plot_loads, plot_rules
 from lib.plots import (
     plot_cost_distribution,
     plot_cost_per_week,
@@ -91,6 +91,12 @@ def rules(*found: tuple[str, str, float | None, str, float, bool]) -> pd.DataFra
     return pd.DataFrame(found, columns=["id", "severity", "observed", "comparison", "threshold", "passed"])
 
 
+def recent(*found: tuple[str, int, float | None, bool, bool]) -> pd.DataFrame:
+    """As `rule_trends.recent_rules`: rule, number of the run, share of its limit used, passed, overridden."""
+    frame = pd.DataFrame(found, columns=["rule", "run", "used", "passed", "overridden"])
+    return frame.assign(run=[f"{run:06d}-20250301T000000Z" for run in frame["run"]], used=frame["used"].astype(float))
+
+
 DELIVERIES = pd.DataFrame(
     {
         "scope": ["delivery 000001", "delivery 000002", "batch"],
@@ -118,6 +124,7 @@ EVERY_PLOT: list[tuple[Callable[..., Figure], Any, tuple[Any, ...]]] = [
     (plot_gate_overview, rules(("refused_share", "critical", 0.01, "<=", 0.05, True)), ()),
     (plot_lateness, lateness([10, 20], [0, 0]), (24,)),
     (plot_rows_by_delivery, DELIVERIES, ()),
+    (plot_rules, recent(("refused_share", 1, 0.4, True, False)), ()),
 ]
 PLOTS = pytest.mark.parametrize(("plot", "frame", "more"), EVERY_PLOT, ids=[plot.__name__ for plot, _, _ in EVERY_PLOT])
 
@@ -185,6 +192,37 @@ def test_merged_weeks_are_drawn_as_their_weekly_mean() -> None:
 def test_visits_without_a_place_in_time_are_told_not_drawn() -> None:
     frame = pd.concat([weeks(20), weeks(9, start=None, end=None, grain="other periods")])
     assert subtitle(plot_visits_per_week(frame)).endswith("9 visits of merged other periods are not drawn")
+
+
+def cells(figure: Figure) -> list[str]:
+    return [each.get_text() for each in figure.axes[0].texts]
+
+
+def test_rules_over_time_tell_failures_first() -> None:
+    frame = recent(
+        ("quiet", 11, 0.004, True, False), ("quiet", 12, 0.0, True, False),
+        ("refused_share", 11, 2.0, False, True), ("refused_share", 12, 0.446, True, False),
+        ("missed_rows", 11, float("inf"), False, False), ("missed_rows", 12, float("inf"), False, False),
+        ("unusual_row_count", 11, None, True, False), ("unusual_row_count", 12, 0.02, True, False),
+    )  # fmt: skip
+    figure = plot_rules(frame)
+    assert title(figure) == "2 of 4 rules failed in the last 2 runs: missed_rows in 2, refused_share in 1"
+    assert subtitle(figure).startswith("n = 2 runs of this source;")
+    assert subtitle(figure).endswith("; 1 rule that used under 1 % of its limit is not drawn")
+    assert cells(figure) == ["(×)", "45", "×", "×", "2"]
+    axes = figure.axes[0]
+    assert [each.get_text() for each in axes.get_xticklabels()] == ["11", "12"]
+    assert [each.get_text() for each in axes.get_yticklabels()] == ["refused_share", "missed_rows", "unusual_row_count"]
+
+
+def test_rules_over_time_else_tell_the_nearest() -> None:
+    frame = recent(("a", 1, 0.2, True, False), ("b", 1, 0.4, True, False), ("b", 2, None, True, False))
+    assert title(plot_rules(frame)) == ("No rule failed in the last 2 runs; b came nearest its limit, using 40 % of it")
+    assert title(plot_rules(frame.iloc[:1])) == "No rule failed in this run; a came nearest its limit, using 20 % of it"
+    idle = recent(("a", 1, 0.0, True, False), ("b", 1, None, True, False))
+    assert title(plot_rules(idle)) == "No rule failed in this run, and none used any of its limit"
+    failed = recent(("a", 1, 3.0, False, False), ("b", 1, None, True, False))
+    assert title(plot_rules(failed)) == "1 of 2 rules failed in this run: a"
 
 
 def test_titles_name_the_largest() -> None:
