@@ -75,7 +75,7 @@ class Record:
 
     @property
     def number(self) -> int:
-        return int(self.run_id.partition("-")[0]) if RUN_ID.fullmatch(self.run_id) else 0
+        return _number(self.run_id)
 
     @property
     def closed(self) -> bool:
@@ -148,7 +148,7 @@ def check_records(records: list[Record]) -> list[Finding]:
 
 def check_record(record: Record) -> list[Finding]:
     """One record by itself: what was edited, is gone, came in, or bears another run's name."""
-    if not record.text:
+    if not (record.folder / MANIFEST).exists():
         return [Finding(record.where, "the manifest is missing")]
     if not record.manifest:
         return [Finding(f"{record.where}/{MANIFEST}", "is not JSON any more")]
@@ -198,6 +198,7 @@ def check_chain(records: list[Record]) -> list[Finding]:
         if record.manifest:
             by_run.setdefault(record.run_id, record)
     chain = [by_run[run_id] for run_id in sorted(by_run)]
+    numbers = {_number(each.folder.name) for each in records}  # a folder that lost its manifest is told already
     last: Record | None = None
     seen: set[str] = set()
     for place, record in enumerate(chain):
@@ -209,13 +210,13 @@ def check_chain(records: list[Record]) -> list[Finding]:
                 findings.append(_gone(1, record, "; if they were moved to an archive, name it with --archive"))
         elif previous != last.sha256 and last.sound:
             later = (each.manifest.get("previous_manifest_sha256") for each in chain[place + 1 :])
-            has_gap = record.number - last.number > 1
+            has_gap = any(number not in numbers for number in range(last.number + 1, record.number))
             if previous in seen or last.sha256 in later:
                 findings.append(Finding(record.where, "no record follows it: it was inserted"))
                 continue
             if has_gap and previous is not None:
                 findings.append(_gone(last.number + 1, record))
-            elif not has_gap:
+            elif record.number - last.number <= 1:
                 what = f"is not the one that run {record.run_id} was chained to: it was edited or replaced"
                 findings.append(Finding(f"{last.where}/{MANIFEST}", what))
         last = record
@@ -391,6 +392,11 @@ def _strange_lines(content: bytes, entries: set[int], beginning: bytes) -> list[
         if not (begins and not WHOLE_LINE.match(text) and (is_tail or number < last)):
             strange.append(number)
     return strange
+
+
+def _number(run_id: str) -> int:
+    """A run's sequence number; 0 of what is no run id."""
+    return int(run_id.partition("-")[0]) if RUN_ID.fullmatch(run_id) else 0
 
 
 def digest(data: bytes) -> str:
