@@ -15,10 +15,13 @@ from lib.confidential import log_exception
 from lib.config import ROOT, Settings, resolve
 from lib.errors import BY_NAME, PipelineError, ReportIncomplete, TemporaryFailure
 from lib.execute import Execution, Failure, execute_notebook
+from lib.index import write_index
 from lib.layout import NOTEBOOKS, Layout
 from lib.lock import hold_warehouse
 from lib.manifest import FILE_NAME, Manifest
-from lib.record import Outcome, close_record, open_to_readers, record_load, repair_records
+from lib.readers import open_to_readers
+from lib.record import Outcome, close_record, record_load, repair_records
+from lib.report import FILE_NAME as PAGE
 from lib.report import write_report
 from lib.resume import check_resumable, newest_run, note_finished, reopen, unfinished_notebooks
 from lib.run import Options, Run
@@ -66,7 +69,7 @@ def run_pipeline(
     layout = Layout.at(resolve(data_dir), settings.warehouse)
     layout.create()
     with hold_warehouse(layout.lock_file, "run_pipeline.py run"), _signals_as_interrupts():
-        _prepare(layout, options, progress)
+        _prepare(layout, settings, options, progress)
         _finish_report(layout, config_file, progress)
         note_records(layout, settings.anchor)  # what was repaired; the close tells what cannot be noted
         run = Run.begin(settings, data_dir=data_dir, as_of=as_of, options=options)
@@ -84,7 +87,7 @@ def resume_pipeline(config_file: str, data_dir: Path, *, given: dict[str, Any], 
     layout = begun.layout
     layout.create()
     with hold_warehouse(layout.lock_file, f"run {begun.run_id} --resume"), _signals_as_interrupts():
-        _prepare(layout, begun.options, progress)
+        _prepare(layout, begun.settings, begun.options, progress)
         run = Run.existing(layout.data_dir, begun.run_id)
         check_resumable(run, config_file, given)
         reopen(run)
@@ -108,16 +111,35 @@ def _run_notebooks(run: Run, names: list[str], config_file: str, progress: Progr
         return _close(run, executions, interrupt)
 
 
-def _prepare(layout: Layout, options: Options, progress: Progress) -> None:
-    """Heal what an earlier run left when it died: records, the state's copy, temporary files."""
+def _prepare(layout: Layout, settings: Settings, options: Options, progress: Progress) -> None:
+    """Heal what an earlier run left when it died: records and their pages, the state's copy, temporary files."""
     layout.sweep()
     if options.full_refresh and layout.warehouse.exists() and not layout.warehouse.stat().st_size:
         copy_aside(layout.warehouse)
     with writing(layout, rebuild=options.full_refresh) as connection:
         repaired = repair_records(layout, connection)
         write_state_copy(connection, layout)
+    for run_id in _without_page(layout, repaired):
+        try:
+            _make_pages(layout, run_id, settings.readers_group)
+        except Exception as error:  # a copy; this run is not to fail for it
+            log_exception(layout.log(run_id), error, "making the pages")
     if repaired:
         progress.repaired(repaired)
+
+
+def _without_page(layout: Layout, repaired: list[str]) -> list[str]:
+    """The runs that were just repaired, and the newest if it ended without its page."""
+    newest = layout.run_ids()[-1:]
+    lacking = [each for each in newest if (layout.record(each) / FILE_NAME).exists()]
+    return list(dict.fromkeys([*repaired, *(each for each in lacking if not (layout.record(each) / PAGE).exists())]))
+
+
+def _make_pages(layout: Layout, run_id: str, readers_group: str | None) -> None:
+    """What is made of a closed record for reading: its page, the index of all runs; then let the readers in."""
+    write_report(layout, run_id)
+    write_index(layout)
+    open_to_readers(layout, [run_id], readers_group)
 
 
 def _finish_report(layout: Layout, config_file: str, progress: Progress) -> None:
@@ -132,7 +154,7 @@ def _finish_report(layout: Layout, config_file: str, progress: Progress) -> None
     execution = _execute(run, NOTEBOOKS[-1], config_file, progress)
     message = execution.failure.message if execution.failure else None
     close_record(layout, run.run_id, "loaded", exit_code=ReportIncomplete.exit_code, message=message, recovered=True)
-    write_report(layout, run.run_id)
+    _make_pages(layout, run.run_id, run.settings.readers_group)
     if not execution.failure:
         progress.repaired([run.run_id])
 
@@ -169,14 +191,12 @@ def _close(run: Run, executions: list[Execution], interrupt: KeyboardInterrupt |
                 record_load(run.layout, connection, run.run_id)
                 write_state_copy(connection, run.layout)
         close_record(run.layout, run.run_id, outcome, exit_code=exit_code, message=message, executions=executions)
-        not_noted = note_records(run.layout, run.settings.anchor)
-        write_report(run.layout, run.run_id)
-        open_to_readers(run.layout, run.run_id, run.settings.readers_group)
-        if not_noted:
-            exit_code, message = exit_code or ReportIncomplete.exit_code, message or not_noted
+        _make_pages(run.layout, run.run_id, run.settings.readers_group)
     except Exception as error:  # the tables are as they are; what is missing is a copy, and the next run makes it
         log_exception(run.log, error, "closing the record")
         exit_code, message = exit_code or ReportIncomplete.exit_code, message or _incomplete(run)
+    if not_noted := note_records(run.layout, run.settings.anchor):
+        exit_code, message = exit_code or ReportIncomplete.exit_code, message or not_noted
     manifest = Manifest.read(run.record).content
     return Ended(exit_code, outcome, message, manifest, run.record)
 

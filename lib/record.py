@@ -6,8 +6,6 @@ process saw, and whether tables were loaded is what the warehouse says.
 
 from __future__ import annotations
 
-import grp
-import os
 import sqlite3
 from dataclasses import asdict
 from pathlib import Path
@@ -96,25 +94,6 @@ def record_load(layout: Layout, connection: sqlite3.Connection, run_id: str) -> 
             marks=[{"sequence": each["sequence"], "status": "loaded"} for each in manifest["batch"]["deliveries"]],
         )
     return True
-
-
-def open_to_readers(layout: Layout, run_id: str, group: str | None) -> None:
-    """Let the configured audit group read the record, and only it: folder 0750, files 0640. Raises UsageError."""
-    if not group:
-        return
-    try:
-        number = grp.getgrnam(group).gr_gid
-    except KeyError:
-        raise UsageError(f"readers_group: this machine has no group {group}.") from None
-    record = layout.record(run_id)
-    for folder in (layout.data_dir, layout.runs, record):
-        os.chown(folder, -1, number)
-    layout.data_dir.chmod(0o710)  # the way in, without a list of what is there
-    for folder in (layout.runs, record):
-        folder.chmod(0o750)
-    for path in record.iterdir():
-        os.chown(path, -1, number)
-        path.chmod(0o640)
 
 
 def read_manifests(layout: Layout) -> list[dict[str, Any]]:
