@@ -25,8 +25,8 @@ from lib.shown import is_marked
 
 FILE_NAME = "report.html"
 
-FIRST_SCREEN = "first-screen"
-"""Tag of the cell that says at a notebook's top what the page says by itself."""
+SAID_BY_THE_PAGE = {"first-screen", "papermill-error-cell-tag"}
+"""Tags of cells that say in a notebook what the page says by itself: how the run ended, and where it failed."""
 
 FATES = ("staged", "superseded", "refused", "outside_held", "outside_missed", "outside_invalid")
 """The counts that add up to the rows read, in the order of the page's bar."""
@@ -90,7 +90,7 @@ def _stage(exporter: HTMLExporter, path: Path, state: str) -> Stage:
         # nbconvert's own filter, which templates call by this name, would show headings and tables' heads as text.
         exporter.register_filter("clean_html", lambda markup: place_html(markup, outline))
         notebook = nbformat.read(path, as_version=4)
-        notebook.cells = [cell for cell in notebook.cells if FIRST_SCREEN not in cell.metadata.get("tags", [])]
+        notebook.cells = [cell for cell in notebook.cells if not SAID_BY_THE_PAGE & {*cell.metadata.get("tags", [])}]
         if left_out := _leave_out_unmarked(notebook.cells):
             notes.append(
                 f"Left out here, as they do not come from lib.show: {left_out:,} outputs. The notebook has them."

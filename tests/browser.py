@@ -167,13 +167,15 @@ def require_chromium() -> tuple[str, str]:
 
 
 @contextmanager
-def chromium(home: Path) -> Iterator[webdriver.Chrome]:
-    """A headless browser with its own profile."""
+def chromium(home: Path, *, network_log: bool = False) -> Iterator[webdriver.Chrome]:
+    """A headless browser with its own profile; with a log of its network, if asked."""
     browser, driver = require_chromium()
     options = webdriver.ChromeOptions()
     options.binary_location = browser
     for flag in (*FLAGS, f"--window-size={WIDTH},{HEIGHT}", f"--user-data-dir={home / 'chromium'}"):
         options.add_argument(flag)
+    if network_log:
+        options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
     environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": str(home)}
     window = webdriver.Chrome(options=options, service=Service(executable_path=driver, env=environment))
     try:

@@ -1,0 +1,81 @@
+"""axe-core, the accessibility checker, from npm: one version, known by its hash, kept beside pytest's cache."""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+
+from tests.pipeline.clinic import ROOT
+
+PACKAGE = "axe-core@4.14.1"
+INTEGRITY = "sha512-FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ=="
+CACHE = ROOT / ".pytest_cache" / "axe-core"
+SERIOUS = ("serious", "critical")
+
+_RUN = """
+const done = arguments[arguments.length - 1];
+axe.run(document, {resultTypes: ['violations']}).then(found => done(found.violations.map(each => ({
+    rule: each.id, impact: each.impact, where: each.nodes.map(node => node.target.join(' ')).slice(0, 5),
+}))), error => done([{rule: String(error), impact: 'critical', where: []}]));
+"""
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A rule of axe-core that the page breaks, how bad that is, and at which elements."""
+
+    rule: str
+    impact: str | None
+    where: list[str]
+
+
+def serious_violations(window: webdriver.Chrome) -> list[Violation]:
+    """What axe-core finds on the page in front that is serious or critical."""
+    window.execute_script(axe_source())
+    found = [Violation(**each) for each in window.execute_async_script(_RUN)]
+    return [each for each in found if each.impact in SERIOUS]
+
+
+def axe_source() -> str:
+    """axe-core's script, fetched with npm when it is not there. Fails the test where it cannot be had."""
+    name, _, version = PACKAGE.partition("@")
+    archive = CACHE / f"{name}-{version}.tgz"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "turn").open("w") as turn:  # one worker at a time
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        if not archive.exists() or _integrity(archive) != INTEGRITY:
+            _fetch()
+    if not archive.exists():
+        pytest.fail(
+            f"the pages are checked with {PACKAGE}, which npm did not get; see npm pack {PACKAGE}", pytrace=False
+        )
+    if _integrity(archive) != INTEGRITY:
+        pytest.fail(f"{archive} is not the {PACKAGE} that the tests know: its hash differs", pytrace=False)
+    with tarfile.open(archive) as held:
+        script = held.extractfile("package/axe.min.js")
+        assert script is not None
+        return script.read().decode()
+
+
+def _fetch() -> None:
+    if shutil.which("npm") is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for words in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", "npm"]):
+            subprocess.run(["apt-get", *words], env=environment, capture_output=True, check=False)
+    if shutil.which("npm") is None:
+        pytest.fail(f"the pages are checked with {PACKAGE}, and there is no npm on PATH; install it", pytrace=False)
+    subprocess.run(["npm", "pack", "--silent", PACKAGE], cwd=CACHE, capture_output=True, check=False)
+
+
+def _integrity(archive: Path) -> str:
+    return "sha512-" + base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
