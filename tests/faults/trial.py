@@ -14,6 +14,7 @@ from typing import Any
 from lib.layout import NOTEBOOKS
 from tests.faults import here
 from tests.faults.world import Content, World, differences, published
+from tests.privacy.canaries import hits, spilled
 
 HANGS_AFTER = 120.0
 """Seconds after which a run that has not ended is a divergence."""
@@ -137,7 +138,8 @@ def verify(world: World) -> list[str]:
 
 
 def compare_outcomes(world: World, found: Try, *, is_over: bool) -> None:
-    """A closed record says loaded exactly when the warehouse has the run; after a good run every record is closed."""
+    """A closed record says loaded exactly when the warehouse has the run; after a good run every record is closed. And
+    no patient is shown."""
     loaded = world.loaded_runs()
     for run_id, manifest in world.manifests().items():
         if not manifest.get("ended"):
@@ -154,6 +156,15 @@ def compare_outcomes(world: World, found: Try, *, is_over: bool) -> None:
         lost = [name for name in NOTEBOOKS if f"{name}.ipynb" not in manifest["files"]]
         if manifest["recovered"] and manifest["exit_code"] is None and manifest["lost"] != lost:
             found.wrong.append(f"record {run_id[:6]} does not name the notebooks that were lost")
+    found.wrong += spills(world)
+
+
+def spills(world: World) -> list[str]:
+    """Where a patient's values are and may not be: in a record, a log, the state's copy, the command's words."""
+    words = [path for path in world.folder.parent.glob(f"{world.folder.name}.told*") if path.is_file()]
+    found = {path.name: hits(path.read_text(errors="replace")) for path in words}
+    told_of = [f"said to a terminal: {', '.join(sorted(held))}" for held in found.values() if held]
+    return [f"shows a patient: {each}" for each in (*told_of, *spilled(world.data_dir))]
 
 
 def say(**facts: Any) -> None:

@@ -1,4 +1,7 @@
-"""A small clinic whose deliveries insert, correct, move and refuse; and what its tables say, without clocks and ids."""
+"""A small clinic whose deliveries insert, correct, move and refuse; and what its tables say, without clocks and ids.
+
+Its patients are canaries: after every fault they are looked for where they may not be (tests/privacy).
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from typing import Any
 import yaml
 
 from tests.pipeline.clinic import csv_text, row
+from tests.privacy.canaries import plant
 
 FIRST_CLOCK = datetime(2025, 3, 2, tzinfo=UTC)
 PUBLISHED = (
@@ -57,7 +61,7 @@ class World:
     def deliver(self, number: int) -> None:
         """Put the n-th delivery into the inbox, whole."""
         unfinished = self.input.with_suffix(".part")
-        unfinished.write_text(delivery(number))
+        unfinished.write_bytes(plant(delivery(number)))
         unfinished.replace(self.input)
 
     def words(self, number: int) -> list[str]:
