@@ -31,11 +31,17 @@ def rows(frame: Any) -> list[list[Any]]:
 
 def test_the_last_runs_of_this_source_up_to_this_one(layout: Layout) -> None:
     ids = [record(layout, number, entry("refused_share", number / 1000)) for number in range(1, 6)]
-    record(layout, 6, entry("refused_share", 0.5), source="another")
-    record(layout, 7)
     recent = recent_rules(run_of(layout, ids[3]), most=3)
     assert recent["run"].tolist() == ids[1:4]
     assert recent["used"].tolist() == pytest.approx([0.04, 0.06, 0.08])
+
+
+def test_neither_the_runs_of_other_sources_nor_those_that_never_reached_the_gate(layout: Layout) -> None:
+    first = record(layout, 1, entry("refused_share", 0.01))
+    record(layout, 2, entry("refused_share", 0.02), source="another")
+    record(layout, 3)
+    last = record(layout, 4, entry("refused_share", 0.03))
+    assert recent_rules(run_of(layout, last))["run"].tolist() == [first, last]
 
 
 def test_a_row_a_rule_with_its_failures_and_what_the_newest_run_found(layout: Layout) -> None:
