@@ -13,10 +13,12 @@ from typing import Any
 
 from lib.clock import parse_instant, short_instant, stored_instant
 from lib.decisions import sign_offs
+from lib.errors import PipelineError
+from lib.files import read_json
 from lib.first_screen import verdict_of
 from lib.layout import Layout
+from lib.manifest import FILE_NAME as MANIFEST
 from lib.page import write_page
-from lib.record import read_manifests
 from lib.rule_history import RuleHistory, limit_text, rule_history, value_text
 from lib.trends import Reading, Trend, draw_trend
 
@@ -71,7 +73,7 @@ def write_index(layout: Layout) -> Path:
     signed: dict[str, list[str]] = {}
     for each in sign_offs(layout):
         signed.setdefault(each.run_id, []).append(each.text)
-    lines = [_line(layout, manifest, signed) for manifest in read_manifests(layout)]
+    lines = [_line(layout, run_id, signed) for run_id in layout.run_ids()]
     sources = sorted({each.source for each in lines if each.source})
     return write_page(
         layout.runs / FILE_NAME,
@@ -81,12 +83,13 @@ def write_index(layout: Layout) -> Path:
     )
 
 
-def _line(layout: Layout, manifest: Any, signed: dict[str, list[str]]) -> RunLine:
-    run_id = str(manifest["run_id"])
-    page = (layout.record(run_id) / PAGE).is_file()
+def _line(layout: Layout, run_id: str, signed: dict[str, list[str]]) -> RunLine:
+    record = layout.record(run_id)
+    page = (record / PAGE).is_file()
     try:
+        manifest = read_json(record / MANIFEST)
         return _readable(run_id, page, manifest, ", ".join(signed.get(run_id, [])))
-    except (AttributeError, KeyError, TypeError, ValueError):  # not a manifest of ours, or a damaged one
+    except (OSError, ValueError, PipelineError, AttributeError, KeyError, TypeError):  # damaged, or not there yet
         return RunLine(run_id, page, "UNREADABLE")
 
 

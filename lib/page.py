@@ -24,6 +24,7 @@ VERDICT_CLASSES = {
 """Verdict: how the style calls it. Whatever is none of these is shown without a colour."""
 
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)?")
+UNIT = re.compile(r"(?<=\d) (?=%|(?:h|s|min)\b)")
 
 
 def write_page(path: Path, template: str, **facts: Any) -> Path:
@@ -41,9 +42,10 @@ def write_page(path: Path, template: str, **facts: Any) -> Path:
     return path
 
 
-def _instants(text: str) -> Markup:
-    """The text with its instants kept whole: a browser would break them at every hyphen."""
-    return Markup(INSTANT.sub(r"<time>\g<0></time>", str(escape(text))))
+def _unbroken(text: str) -> Markup:
+    """The text with its instants whole, which a browser would break at every hyphen, and units beside their numbers."""
+    whole = INSTANT.sub(r"<time>\g<0></time>", str(escape(text)))
+    return Markup(UNIT.sub("\N{NO-BREAK SPACE}", whole))
 
 
 @cache
@@ -58,6 +60,6 @@ def _environment() -> Environment:
     # The style is this project's own file: the one text that goes into a page unescaped.
     environment.globals["style"] = Markup((FOLDER / "style.css").read_text(encoding="utf-8"))
     environment.filters["verdict_class"] = lambda verdict: VERDICT_CLASSES.get(verdict, "none")
-    environment.filters["instants"] = _instants
+    environment.filters["unbroken"] = _unbroken
     environment.filters["anchor"] = lambda text: re.sub(r"[^a-z0-9]+", "-", str(text).lower()).strip("-")
     return environment

@@ -22,10 +22,11 @@ from lib.page import FOLDER, write_page
 from lib.reconciliation import FATE_WORDS
 from lib.safe_html import Outline, place_html
 from lib.shown import is_marked
+from lib.stamp import TAG
 
 FILE_NAME = "report.html"
 
-SAID_BY_THE_PAGE = {"first-screen", "papermill-error-cell-tag"}
+SAID_BY_THE_PAGE = {TAG, "papermill-error-cell-tag"}
 """Tags of cells that say in a notebook what the page says by itself: how the run ended, and where it failed."""
 
 FATES = ("staged", "superseded", "refused", "outside_held", "outside_missed", "outside_invalid")
@@ -86,18 +87,20 @@ def _stage(exporter: HTMLExporter, path: Path, state: str) -> Stage:
     number, _, word = path.stem.partition("_")
     outline = Outline(f"stage-{number}")
     body, notes = None, [NOTES[state]] if state in NOTES else []
-    if path.exists():
-        # nbconvert's own filter, which templates call by this name, would show headings and tables' heads as text.
-        exporter.register_filter("clean_html", lambda markup: place_html(markup, outline))
+    try:
         notebook = nbformat.read(path, as_version=4)
         notebook.cells = [cell for cell in notebook.cells if not SAID_BY_THE_PAGE & {*cell.metadata.get("tags", [])}]
         if left_out := _leave_out_unmarked(notebook.cells):
-            notes.append(
-                f"Left out here, as they do not come from lib.show: {left_out:,} outputs. The notebook has them."
-            )
+            notes.append(f"Left out, as not made by lib.show: {left_out:,} outputs. The notebook has them.")
         _set_code_apart(notebook.cells)
+        # nbconvert's own filter, which templates call by this name, would show headings and tables' heads as text.
+        exporter.register_filter("clean_html", lambda markup: place_html(markup, outline))
         html, _ = exporter.from_notebook_node(notebook)
         body = Markup(html)  # cleaned, cell by cell
+    except FileNotFoundError:
+        pass
+    except (ValueError, KeyError, AttributeError, TypeError):
+        notes.append(f"{path.name} is no notebook any more; python run_pipeline.py verify tells what was changed.")
     return Stage(outline.prefix, outline.stage or f"{number} · {word.capitalize()}", state, body, notes)
 
 

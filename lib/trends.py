@@ -64,7 +64,7 @@ def draw_trend(
         width,
         height,
         lines=tuple(_runs_of([each.value for each in shown], place)),
-        limits=tuple(_runs_of([each.limit for each in shown], place)),
+        limits=tuple(_runs_of([each.limit for each in shown], place)) if values else (),
         dots=dots if len(dots) <= MOST_RUNS / 2 else tuple(each for each in dots if each[2] or each is dots[-1]),
         newest=newest,
         words=words,
