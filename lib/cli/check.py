@@ -56,3 +56,27 @@ def verify(
         allow_reveal(layout, settings.source.name, "verify --rebuild")
     noted = anchor.expanduser() if anchor else settings.anchor and resolve(settings.anchor)
     print_verification(layout, anchor=noted or None, rebuild_for=settings if rebuild else None, reveal=reveal)
+
+
+@app.command(short_help="what differs between two runs")
+def diff(
+    run_a: Annotated[str, typer.Argument(metavar="RUN_A", help="A run's id, its number or its beginning.")],
+    run_b: Annotated[str, typer.Argument(metavar="RUN_B", help="Another's.")],
+    data_dir: DataDir = "data",
+    other_data_dir: Annotated[
+        str | None, typer.Option("--other-data-dir", metavar="DIR", help="Where RUN_B is, if elsewhere.")
+    ] = None,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="End with 1 when anything differs.")] = False,
+) -> None:
+    """What differs between two ended runs: circumstances, deliveries, counts, gate, published metrics, and the
+    notebooks cell by cell. Of two runs alike but for their time, nothing does.
+    """
+    from lib.config import resolve
+    from lib.diff import Side, print_diff
+    from lib.layout import Layout, resolve_run_id
+    from lib.terminal import consoles
+
+    layouts = [Layout.at(resolve(from_here(each)), None) for each in (data_dir, other_data_dir or data_dir)]
+    sides = [Side.at(at, resolve_run_id(at, run)) for at, run in zip(layouts, (run_a, run_b), strict=True)]
+    if print_diff(consoles()[0], *sides) and exit_code:
+        raise typer.Exit(1)

@@ -139,7 +139,7 @@ class Clinic:
         content["source"] = {"path": str(self.input), **content.get("source", {})}
         config.write_text(yaml.safe_dump(content))
         head = [sys.executable, str(ROOT / "run_pipeline.py"), words[0]]
-        if words[0] not in ("history", "report", "sign"):  # these read records only
+        if words[0] not in ("diff", "history", "report", "sign"):  # these read records only
             head += ["--config", str(config)]
         return subprocess.run(
             [*head, "--data-dir", str(self.data_dir), *words[1:]],
