@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from lib import validate
 from lib.cli import app
 from lib.config import settings_from
 from lib.errors import UsageError
@@ -20,8 +18,8 @@ from lib.layout import Layout
 from lib.plan import plan_run
 from lib.rule_history import rule_history
 from lib.run import Options
+from tests.pipeline.beside import quick_pipeline
 from tests.pipeline.clinic import Clinic, RunResult, row
-from tests.pipeline.plain_gate import plain_gate
 
 
 @dataclass
@@ -44,7 +42,7 @@ class Days:
 
     def quickly(self, *counts: int, **cells: str) -> None:
         """A run a count, by the plain gate, which judges the critical rules alone."""
-        with patch.object(validate, "evaluate_gate", plain_gate):
+        with quick_pipeline():
             for count in counts:
                 self.deliver(count, **cells)
                 self.results.append(self.clinic.run(self.clock))
@@ -121,7 +119,7 @@ def test_several_deliveries_of_a_batch_are_judged_alone_and_together(days: Days)
     days.quickly(*USUAL)
     for name, count in (("a.csv", 1), ("b.csv", 6), ("c.csv", 20)):
         days.deliver(count, name)
-    with patch.object(validate, "evaluate_gate", plain_gate):
+    with quick_pipeline():
         result = days.clinic.run(days.clock, source=days.clinic.input.parent)
     deviations = {scope: each["row_count_deviation"] for scope, each in profile(result).items()}
     assert deviations == {
@@ -130,8 +128,8 @@ def test_several_deliveries_of_a_batch_are_judged_alone_and_together(days: Days)
 
 
 def test_neither_a_full_refresh_nor_the_last_batch_again_is_judged(days: Days) -> None:
-    days.quickly(*USUAL)
-    with patch.object(validate, "evaluate_gate", plain_gate):
+    days.quickly(*USUAL, 6)
+    with quick_pipeline():
         refreshed, again = days.clinic.run(days.clock, full_refresh=True), days.clinic.run(days.clock)
     for result in (refreshed, again):
         assert {each["row_count_deviation"] for each in profile(result).values()} == {None}
@@ -152,7 +150,7 @@ def lines_of(text: str, word: str) -> list[list[str]]:
 
 def test_history_tells_every_rule_and_one_rule_by_run(clinic: Clinic) -> None:
     good = [row(f"V{number}") for number in range(20)]
-    with patch.object(validate, "evaluate_gate", plain_gate):
+    with quick_pipeline():
         clinic.deliver(good)
         first = clinic.run()
         clinic.deliver([*good, *(row(f"B{number}", visit_cost="?") for number in range(5))])
@@ -183,18 +181,19 @@ def test_history_tells_every_rule_and_one_rule_by_run(clinic: Clinic) -> None:
 
 
 def test_sources_of_one_data_folder_are_told_apart(clinic: Clinic) -> None:
-    with patch.object(validate, "evaluate_gate", plain_gate):
+    with quick_pipeline():
         for name in ("north", "south"):
             clinic.config = {"source": {"name": name}}
             clinic.deliver([row("V1")])
             assert clinic.run().exit_code == 0
     said = told(clinic.data_dir, "--rules")
-    assert [line.split(":")[0] for line in said.splitlines() if " judged, " in line] == ["north", "south"]
+    heads = [line.split(", ")[0] for line in said.splitlines() if " judged, " in line]
+    assert heads == ["north: 1 run judged", "south: 1 run judged"]
     assert len(rule_history(Layout.at(clinic.data_dir, None), "north")[0].points) == 1
 
 
 def test_an_unknown_rule_is_told_with_those_there_are(clinic: Clinic) -> None:
-    with patch.object(validate, "evaluate_gate", plain_gate):
+    with quick_pipeline():
         clinic.deliver([row("V1")])
         clinic.run()
     for words, message in ((["--rules", "refused"], "rules are zero_row_load, "), (["refused"], "goes with --rules")):
