@@ -99,7 +99,7 @@ def _stage(exporter: HTMLExporter, path: Path, state: str) -> Stage:
         body = Markup(html)  # cleaned, cell by cell
     except FileNotFoundError:
         pass
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except (ValueError, KeyError, AttributeError, TypeError, nbformat.ValidationError):
         notes.append(f"{path.name} is no notebook any more; python run_pipeline.py verify tells what was changed.")
     return Stage(outline.prefix, outline.stage or f"{number} · {word.capitalize()}", state, body, notes)
 
