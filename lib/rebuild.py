@@ -173,9 +173,11 @@ def _do_again(replay: _Replay, row: dict[str, Any], manifest: dict[str, Any]) ->
         raise StoredDataChanged(
             f"runs/{run_id}/{FILE_NAME}: its settings are of another release; rebuild with that one."
         ) from None
+    told = ("started", "actor", "host", "git", "interpreter", "code", "packages", "waivers")
     content = {
         "manifest_version": MANIFEST_VERSION,
         **{name: manifest[name] for name in ("run_id", "source", "as_of", "options", "window", "config", "batch")},
+        **{name: manifest[name] for name in told if name in manifest},
         "version": state.version,
         "committed_watermark": state.watermark and instant_text(state.watermark),
     }
