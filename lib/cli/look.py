@@ -47,11 +47,20 @@ def history(
     rules: Annotated[
         bool, typer.Option("--rules", help="The gate's rules over time: values, limits, failures.")
     ] = False,
+    older_than: Annotated[
+        str | None, typer.Option(metavar="AGE", help="Only the records that may be moved to an archive: 6y, 18mo, 90d.")
+    ] = None,
 ) -> None:
     """Every run: when, what came of it, rows by fate, gate, watermark. With --rules, the gate's rules over the runs."""
     if rule and not rules:
         raise UsageError(f"history {rule}: a rule goes with --rules.")
     layout = layout_of("config.yaml", data_dir, None)
+    if older_than:
+        from lib.retention import print_old_records
+        from lib.terminal import consoles
+
+        print_old_records(consoles()[0], layout, older_than)
+        return
     if rules:
         from lib.rule_overview import print_rules
 
