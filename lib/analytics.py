@@ -167,11 +167,12 @@ def cost_distribution(
 
 
 def cost_summary(connection: sqlite3.Connection, minimum: int = MINIMUM, source: str | None = None) -> pd.DataFrame:
-    """Grain: one row: quartiles of a visit's cost, whole currency units; null when fewer than `minimum` have a cost."""
+    """Grain: one row: quartiles of a visit's cost; null when fewer than `minimum` have a cost. Each is one visit's
+    cost, so it is told in currency units to three significant digits."""
     row = _rows(connection, "analytics/cost_quartiles", source=source)[0]
     visits = row["visits_with_cost"]
     quartiles = {
-        name: round(row[f"{name}_cents"] / 100) if visits and visits >= minimum else None
+        name: significant(row[f"{name}_cents"] / 100) if visits and visits >= minimum else None
         for name in ("lower_quartile", "median", "upper_quartile")
     }
     return _typed(pd.DataFrame([{"visits_with_cost": visits, **quartiles}]), _SUMMARY)

@@ -26,14 +26,9 @@ CELLS = {
 }
 """By column; a name with a space, ids of letters and digits, a code, a cost, a stamp."""
 
-TEXTS = {
-    "P1": "Ines Zqxwvary",
-    "D1": "Dr. Zqxwv Haus",
-    "J06.9": "Z9.ZQXWV",
-    "canary": "zqxwv-bird",
-    "100.00": "73391.47",
-}
-"""What the tests' good rows hold, and what is put in its place."""
+TEXTS = {"TIE": "VZQXWV-90817", "P1": "Ines Zqxwvary", "canary": "zqxwv-bird"}
+"""What the tests' rows hold, and what is put in its place. Codes, providers and costs are left: of many visits together
+they may be told, of one they may not (CELLS)."""
 
 TELLING = re.compile(
     r"(?<![0-9A-Za-z])73[,.' \u202f]?391(?:[.,]?47)?(?![0-9A-Za-z])"  # 73391.47 73,391.47 7339147 73391
@@ -46,7 +41,7 @@ _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
 def plant(content: str | bytes) -> bytes:
-    """The same file with canaries for its patients, providers, codes and costs, whatever it is written or packed in."""
+    """The same file with canaries for its patients, whatever it is written or packed in."""
     if isinstance(content, str):
         return _replaced(content).encode()
     if content[:2] == b"\x1f\x8b":
