@@ -97,7 +97,7 @@ def plot_rules(frame: pd.DataFrame) -> Figure:
     axes.set_xticks(range(len(run_ids)), [each.split("-")[0].lstrip("0") for each in run_ids])
     axes.set_yticks(range(len(names)), [shortened(name, 34) for name in names])
     axes.spines[["left", "bottom"]].set_visible(False)
-    axes.set(xlabel="run (the last is this one); in each cell the share of its limit that was used, in %")
+    axes.set_xlabel("run (the last is this one); in each cell the share of its limit that was used, in %", loc="left")
     count = len(run_ids)
     subtitle = f"n = {count:,} run{'s' * (count > 1)} of this source; ×: failed, (×): failed and accepted"
     subtitle += "; empty: nothing was judged; each run by its own limits"
