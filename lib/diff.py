@@ -150,31 +150,32 @@ def _counts(before: Side, after: Side) -> Iterator[str]:
 def _rules(before: Side, after: Side) -> Iterator[str]:
     old, new = (_judged(side) for side in (before, after))
     for key in dict.fromkeys([*old, *new]):
-        if old.get(key) != new.get(key):
+        if _without_clock(old.get(key)) != _without_clock(new.get(key)):
             name = " ".join(key).strip()
             yield f"rule: {name}: {_result(old.get(key))} → {_result(new.get(key))}"
 
 
-def _judged(side: Side) -> dict[tuple[str, str], tuple[Any, ...]]:
-    """Each rule's results by scope; several where it judges several columns. Hours are told as far from the clock."""
-    found: dict[tuple[str, str], tuple[Any, ...]] = {}
+def _judged(side: Side) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """Each rule's results by scope; several where it judges several columns."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for rule in side.rules:
-        key = (rule["id"], "" if rule["scope"] == "batch" else str(rule["scope"]))
-        of_the_clock = rule["unit"] == "hours" and rule["observed"] is not None
-        result = {**rule, "observed": "hours since" if of_the_clock else rule["observed"]}
-        found[key] = (*found.get(key, ()), *(result[name] for name in RULE))
+        found.setdefault((rule["id"], "" if rule["scope"] == "batch" else str(rule["scope"])), []).append(rule)
     return found
 
 
-def _result(result: tuple[Any, ...] | None) -> str:
-    if result is None:
+def _without_clock(results: list[dict[str, Any]] | None) -> list[tuple[Any, ...]] | None:
+    """What is compared of a rule's results: hours since something are as the clock says, so of them only the verdict."""
+    if results is None:
+        return None
+    return [tuple(each[name] for name in RULE if name != "observed" or each["unit"] != "hours") for each in results]
+
+
+def _result(results: list[dict[str, Any]] | None) -> str:
+    if results is None:
         return "not judged"
-    told = []
-    for place in range(0, len(result), len(RULE)):
-        observed, threshold, passed, overridden = result[place : place + len(RULE)]
-        word = "accepted" if overridden else "holds" if passed else "FAILS"
-        told.append(f"{_number(observed)} (limit {_number(threshold)}) {word}")
-    return ", ".join(told)
+    words = ["accepted" if each["overridden"] else "holds" if each["passed"] else "FAILS" for each in results]
+    told = zip(results, words, strict=True)
+    return ", ".join(f"{_number(each['observed'])} (limit {_number(each['threshold'])}) {word}" for each, word in told)
 
 
 def _metrics(before: Side, after: Side) -> Iterator[str]:
@@ -190,7 +191,7 @@ def _metrics(before: Side, after: Side) -> Iterator[str]:
     if not differing:
         return
     named = [day for day in differing if not any(_is_small(side.get(day), minimum) for side in rows)]
-    yield f"published: {len(differing):,} days differ of {len({*rows[0], *rows[1]}):,}"
+    yield f"published: {_days(len(differing))} of {len({*rows[0], *rows[1]}):,} differ"
     for day in named[:MOST_DAYS]:
         old, new = ({} if side.get(day) is None else side[day] for side in rows)
         columns = [name for name in frames[0].columns if str(old.get(name)) != str(new.get(name))]
@@ -198,9 +199,13 @@ def _metrics(before: Side, after: Side) -> Iterator[str]:
         visits = f"visits {int(old.get('visit_count', 0)):,} → {int(new.get('visit_count', 0)):,}"
         yield f"    {day}: {visits}" + (f"; {others} differ" if others else "")
     if len(named) > MOST_DAYS:
-        yield f"    and {len(named) - MOST_DAYS:,} more days"
+        yield f"    and {_days(len(named) - MOST_DAYS)} more"
     if len(differing) > len(named):
-        yield f"    and {len(differing) - len(named):,} days with fewer than {minimum} visits"
+        yield f"    and {_days(len(differing) - len(named))} with fewer than {minimum} visits"
+
+
+def _days(count: int) -> str:
+    return f"{count:,} {'day' if count == 1 else 'days'}"
 
 
 def _published(side: Side) -> pd.DataFrame | None:
