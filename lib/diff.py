@@ -164,7 +164,7 @@ def _judged(side: Side) -> dict[tuple[str, str], list[dict[str, Any]]]:
 
 
 def _without_clock(results: list[dict[str, Any]] | None) -> list[tuple[Any, ...]] | None:
-    """What is compared of a rule's results: hours since something are as the clock says, so of them only the verdict."""
+    """What is compared of a rule's results. Hours since something depend on the clock: only the verdict."""
     if results is None:
         return None
     return [tuple(each[name] for name in RULE if name != "observed" or each["unit"] != "hours") for each in results]

@@ -115,7 +115,7 @@ CASES: dict[str, tuple[Callable[[Layout], None], list[str]]] = {
         ["delivery: visits.csv (", "delivery: visits.csv (111111111111) only in the second"],
     ),
     "rule": (judge(observed=0.5, passed=False), ["rule: zero_row_load: 1 (limit 1) holds → 0.5 (limit 1) FAILS"]),
-    "rule accepted": (judge(passed=False, overridden=True), ["rule: zero_row_load: 1 (limit 1) holds → 1 (limit 1) accepted"]),
+    "rule accepted": (judge(passed=False, overridden=True), ["rule: zero_row_load: 1 (limit 1) holds → 1 (limit 1)"]),
     "a cell more": (
         show(lambda cells: cells.append(cell("z"))), ["notebook 02_stage: cell z: only in the second (Counts)"]
     ),
