@@ -23,7 +23,11 @@ VERDICT_CLASSES = {
 }
 """Verdict: how the style calls it. Whatever is none of these is shown without a colour."""
 
-INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)?")
+HYPHENED = re.compile(
+    r"\d{4}-\d\d-\d\d(?:T\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)?)?"  # a day, an instant
+    r"|\d{6}-\d{8}T\d{6}Z"  # a run id
+    r"|--[a-z][a-z-]*"  # an option
+)
 UNIT = re.compile(r"(?<=\d) (?=%|(?:h|s|min)\b)")
 
 
@@ -43,8 +47,8 @@ def write_page(path: Path, template: str, **facts: Any) -> Path:
 
 
 def _unbroken(text: str) -> Markup:
-    """The text with its instants whole, which a browser would break at every hyphen, and units beside their numbers."""
-    whole = INSTANT.sub(r"<time>\g<0></time>", str(escape(text)))
+    """The text with what a browser would break at hyphens kept whole, and units beside their numbers."""
+    whole = HYPHENED.sub(r'<span class="whole">\g<0></span>', str(escape(text)))
     return Markup(UNIT.sub("\N{NO-BREAK SPACE}", whole))
 
 
