@@ -158,8 +158,7 @@ class _Guard:
         shell.events.register("post_run_cell", self.clean_reply)
         self._divert_stderr()
         self._divert_hooks()
-        if not is_interactive():
-            Withholding(shell)
+        self.withholding = None if is_interactive() else Withholding(shell)
 
     def showtraceback(self, exc_tuple: Any = None, *_: Any, **__: Any) -> None:
         try:
