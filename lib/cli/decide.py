@@ -145,15 +145,17 @@ def waive(
 
 @app.command(short_help="sign a run's record as reviewed or approved")
 def sign(
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="The run's id, as history lists it.")],
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its number or its beginning.")],
     meaning: Annotated[Literal["reviewed", "approved"], typer.Option("--meaning", help="What the signature says.")],
     note: Annotated[str, typer.Option("--note", metavar="TEXT", help="In your words; kept in the journal.")],
     data_dir: DataDir = "data",
 ) -> None:
     """Sign a run's record as it is now; verify tells when it is not the same any more."""
     from lib.decisions import sign_run
+    from lib.layout import resolve_run_id
 
-    typer.echo(sign_run(layout_of("config.yaml", data_dir, None), run_id, meaning, note))
+    layout = layout_of("config.yaml", data_dir, None)
+    typer.echo(sign_run(layout, resolve_run_id(layout, run_id), meaning, note))
 
 
 def _place(
