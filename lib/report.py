@@ -14,7 +14,6 @@ import nbformat
 from jinja2 import FileSystemLoader
 from markupsafe import Markup
 from nbconvert import HTMLExporter
-from traitlets.config import Config
 
 from lib.first_screen import FirstScreen, first_screen
 from lib.layout import Layout
@@ -34,6 +33,9 @@ FATES = ("staged", "superseded", "refused", "outside_held", "outside_missed", "o
 
 HEADER_CALL = "header(run)"
 """What shows the run's circumstances in every notebook; the page says them once, at its top."""
+
+FORMS = ("text/html", "image/png", "text/plain")
+"""The forms of an output that the page can take."""
 
 NOTES = {
     "failed": "The run ended here: what would follow below was not done.",
@@ -73,12 +75,6 @@ def _stages(record: Path, screen: FirstScreen) -> list[Stage]:
         extra_loaders=[FileSystemLoader(FOLDER)],
         sanitize_html=True,
         exclude_anchor_links=True,
-        config=Config(
-            {
-                "NbConvertBase": {"display_data_priority": ["text/html", "image/png", "text/plain"]},
-                "CSSHTMLHeaderPreprocessor": {"enabled": False},
-            }
-        ),
     )
     return [_stage(exporter, record / f"{name}.ipynb", state) for name, state in screen.notebooks]
 
@@ -105,12 +101,18 @@ def _stage(exporter: HTMLExporter, path: Path, state: str) -> Stage:
 
 
 def _leave_out_unmarked(cells: list[Any]) -> int:
-    """Take away outputs that did not pass lib/shown.py; how many. An error says in its text what may be said."""
+    """Take away outputs that did not pass lib/shown.py, and of the others what the page cannot take; how many went.
+
+    An error says in its text only what may be said.
+    """
     left_out = 0
     for cell in cells:
         outputs = cell.get("outputs", [])
         kept = [each for each in outputs if each.output_type == "error" or is_marked(each)]
         left_out += len(outputs) - len(kept)
+        for each in kept:
+            if "data" in each:
+                each.data = nbformat.NotebookNode({form: each.data[form] for form in FORMS if form in each.data})
         if outputs:
             cell.outputs = kept
     return left_out
