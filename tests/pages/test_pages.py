@@ -20,6 +20,8 @@ from tests.browser import chromium, take_shot
 from tests.pages.axe import serious_violations
 from tests.pages.endings import HOSTILE, HOSTILE_REASON, KINDS, History
 
+pytestmark = pytest.mark.timeout(1200)  # the first of them waits for six runs
+
 PAGES = (*KINDS, "index")
 DESK, PHONE = 1440, 390
 A4_POINTS = (595, 842)
