@@ -34,7 +34,8 @@ from tests.model_tables import (
 @dataclass
 class Delivery:
     """`status`: pending, loaded, held, refused or discarded. `content`: what tells one file's bytes from another's.
-    `failed`: while held, each rule that held its batch, with the worst that was observed."""
+    `failed`: while held, each rule that held its batch, with the worst that was observed. `is_comparable`: loaded as
+    the source's deliveries usually are, an increment after others or one of full ones; not by a full refresh."""
 
     sequence: int
     rows: list[Row]
@@ -43,6 +44,7 @@ class Delivery:
     content: object
     status: str = "pending"
     failed: dict[str, Fraction] = field(default_factory=dict)
+    is_comparable: bool = False
 
 
 @dataclass
@@ -73,7 +75,8 @@ class Counts:
     """Rows of one delivery or of a whole batch; `reasons` counts each reason over the refused rows.
 
     Of the batch alone, in visits: `absent_visits` are those that count and that its newest full delivery lacks (None:
-    it cannot tell); deleted and restored ones turned from present to deleted in this run, or back.
+    it cannot tell); deleted and restored ones turned from present to deleted in this run, or back. What is usual of
+    deliveries like these, `expected_rows`, and how far off the rows read are are None where nothing is known of it.
     """
 
     rows_read: int = 0
@@ -95,6 +98,8 @@ class Counts:
     absent_visits: int | None = None
     visits_deleted: int = 0
     visits_restored: int = 0
+    expected_rows: int | None = None
+    row_count_deviation: Fraction | None = None
     missed_needs: timedelta | None = None
     reasons: Counter[str] = field(default_factory=Counter)
 
@@ -119,6 +124,12 @@ class Result:
     lateness: dict[int, tuple[int, int]]
     cutoff: datetime | None
     watermark: datetime | None
+
+
+def middle(values: Iterable[int | Fraction]) -> Fraction:
+    """The value of which half lie below and half above; between two, their mean."""
+    ordered = sorted(values)
+    return Fraction(ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
 @dataclass
@@ -245,6 +256,9 @@ class Model(Contract):
 
         if new and not full_refresh:
             scopes[0].absent_visits = self._absent_visits(max(new), read)
+            like = [len(each.rows) for each in self._with("loaded") if each.is_comparable]
+            for scope, counts in scopes.items():
+                self._compare_rows(counts, like, 1 if scope else len(batch))
         was, now = present(self.facts, self.deleted), present(facts, deleted)
         scopes[0].visits_deleted = len(was.keys() & deleted.keys())
         scopes[0].visits_restored = len(self.deleted.keys() & now.keys())
@@ -266,6 +280,9 @@ class Model(Contract):
                 self.facts, facts, was_deleted=self.deleted, is_deleted=deleted, watermark=self.watermark
             )
             lateness = {} if full_refresh else self._lateness([facts[key] for key in staged], outside, facts)
+            for sequence in new:
+                begun = self.watermark is not None or self.full
+                self.deliveries[sequence].is_comparable = begun and not full_refresh
             newest = max((version.last_updated for version in accepted.values()), default=None)
             marks = [None if full_refresh else self.watermark, newest and min(as_of.astimezone(UTC), newest)]
             self.watermark = max((mark for mark in marks if mark is not None), default=None)
@@ -289,6 +306,16 @@ class Model(Contract):
             cutoff,
             self.watermark,
         )
+
+    def _compare_rows(self, counts: Counts, like: list[int], deliveries: int) -> None:
+        """With the middle of the seven before; and from eight on, with the middle and the spread of fourteen."""
+        if like:
+            counts.expected_rows = round(middle(like[-7:])) * deliveries
+        if len(like) >= 8:
+            usual = middle(like[-14:])
+            spread = Fraction("1.4826") * middle(abs(rows - usual) for rows in like[-14:])
+            off = abs(Fraction(counts.rows_read, deliveries) - usual)
+            counts.row_count_deviation = off / max(spread, usual / 10, Fraction(1))
 
     def _absent_visits(self, newest: int, read: Mapping[int, Reading]) -> int | None:
         """Visits that count and that the newest delivery lacks; None if it cannot tell, or a newer one is loaded."""

@@ -28,7 +28,7 @@ import pytest
 
 from lib import commit, engine, extract, load, pipeline, sql, validate, warehouse
 from lib.clock import instant_text, parse_instant, short_instant
-from lib.config import Engine
+from lib.config import Engine, Settings
 from lib.content import differing_parts
 from lib.decisions import discard_delivery, reinstate_delivery
 from lib.files import read_json
@@ -69,6 +69,7 @@ COUNTS = (
     "newly_missing", "newly_invalid_visit_date", "superseded", "staged", "inserted", "updated", "unchanged",
     "null_cost", "same_stamp_changes",
 )  # fmt: skip
+USUAL = ("expected_rows", "row_count_deviation")
 OF_VISITS = ("absent_visits", "visits_deleted", "visits_restored")
 METRICS = ("visit_count", "patient_count", "total_visit_cost_cents", "avg_visit_cost_cents", "missing_cost_count")
 EFFECTS = ("inserted", "late", "corrected", "moved_in", "moved_out", "removed", "deleted", "restored")
@@ -119,11 +120,12 @@ STAMPLESS_FULL = Source(stamped=False, full=True)
 
 @contextmanager
 def quick_pipeline() -> Iterator[None]:
-    """The pipeline with a plain gate, one engine for all, and without what only tells who ran which code."""
+    """The pipeline with a plain gate, one engine for all, and without pages and what only tells who ran which code."""
     with ExitStack() as patches:
         patches.enter_context(patch.object(validate, "evaluate_gate", plain_gate))
         for name in ("code_hashes", "git_state", "packages"):
             patches.enter_context(patch(f"lib.provenance.{name}", dict))
+        patches.enter_context(patch.object(pipeline, "_make_pages"))
         patches.enter_context(patch("lib.quarantine.now", lambda: BASE - timedelta(days=5)))  # a waiver ends later
         for module in ("staging", "commit", "validate"):
             patches.enter_context(patch(f"lib.{module}.open_engine", _one_engine))
@@ -287,7 +289,7 @@ class Pair:
 
     def heal(self) -> None:
         """What every run does first."""
-        pipeline._prepare(self.layout, Options(), _Silent())
+        pipeline._prepare(self.layout, Settings(), Options(), _Silent())
 
     # Comparisons
 
@@ -302,6 +304,9 @@ class Pair:
         for scope, each in counted.items():
             names = (*COUNTS, *OF_VISITS) if scope == 0 else COUNTS
             same(f"counts of {scope or 'the batch'}", picked(found[scope], names), picked(vars(each), names))
+            far = each.row_count_deviation
+            usual = dict(zip(USUAL, (each.expected_rows, far and pytest.approx(float(far))), strict=True))
+            same(f"usual rows of {scope or 'the batch'}", picked(found[scope], USUAL), usual)
         conserves(found)
         same("reasons", result.reasons, dict(expected.counts.reasons))
         needs = expected.counts.missed_needs

@@ -16,6 +16,7 @@ import pytest
 
 from lib import load, validate
 from lib.clock import parse_instant
+from lib.config import Settings
 from lib.files import read_json
 from lib.pipeline import _prepare
 from lib.run import Options, Run
@@ -411,7 +412,7 @@ def test_17_a_crash_after_the_commit_is_repaired_and_changes_no_row(
     assert died.manifest["outcome"] == "running" and not (died.layout.state_file).exists()
 
     repaired: list[str] = []
-    _prepare(died.layout, Options(), Watcher(repaired.extend))
+    _prepare(died.layout, Settings(), Options(), Watcher(repaired.extend))
     assert repaired == [died.run_id] and quick.tables() == before
     manifest = Run.existing(quick.data_dir).manifest
     assert (manifest["outcome"], manifest["recovered"]) == ("loaded", True)

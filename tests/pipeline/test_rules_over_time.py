@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -18,7 +20,8 @@ from lib.layout import Layout
 from lib.plan import plan_run
 from lib.rule_history import rule_history
 from lib.run import Options
-from tests.pipeline.beside import quick_pipeline
+from tests.histories import Deliver, Run, Step
+from tests.pipeline.beside import new_pair, quick_pipeline
 from tests.pipeline.clinic import Clinic, RunResult, row
 
 
@@ -133,6 +136,24 @@ def test_neither_a_full_refresh_nor_the_last_batch_again_is_judged(days: Days) -
         refreshed, again = days.clinic.run(days.clock, full_refresh=True), days.clinic.run(days.clock)
     for result in (refreshed, again):
         assert {each["row_count_deviation"] for each in profile(result).values()} == {None}
+
+
+def test_the_model_reckons_the_same_over_a_long_history() -> None:
+    """With a first load, batches of two, one delivery that is held and one that a full refresh loads."""
+    sizes, history = Random(5), list[Step]()
+    for day in range(1, 19):
+        for name in ("a.csv", "b.csv")[: 1 + (day % 5 == 0)]:
+            cells = {"visit_cost": "?"} if day == 7 else {}
+            stamp = f"2025-03-{day:02d}T12:00:00Z"
+            rows = [row(f"{day}{name}{number}", last_updated=stamp, **cells) for number in range(sizes.randint(3, 9))]
+            history.append(Deliver(name, tuple(rows)))
+        history.append(Run(datetime(2025, 3, day, 18, tzinfo=UTC), full_refresh=day == 4))
+    with new_pair() as pair:
+        judged = []
+        for _, result, expected in pair.play(history):
+            pair.same_run(result, expected)
+            judged.append(expected.counts.row_count_deviation)
+    assert [each is None for each in judged] == [*[True] * 10, *[False] * 8] and max(judged[10:]) > 1
 
 
 # --- history --rules
