@@ -1,6 +1,7 @@
 """The first thing that runs in the pipeline's kernels; a script, run with `-P`, whose arguments are ipykernel's own.
 
-It ties the kernel's life to its parent's, hides values from the first cell on, and then is an ordinary IPython kernel.
+It ties the kernel's life to its parent's, opens no port, hides values from the first cell on, and then is an ordinary
+IPython kernel.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 TIED_VARIABLE = "PATIENT_VISITS_TIED"
 """Environment: not empty when the system may kill this kernel as soon as the thread that started it ends."""
@@ -28,8 +30,36 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
+def _open_no_port(folder: Path) -> None:
+    """Have what forked processes print come by a unix socket too: for that alone ipykernel listens on a TCP port."""
+    import zmq
+    from ipykernel.iostream import IOPubThread
+    from zmq.eventloop.zmqstream import ZMQStream
+
+    address = f"ipc://{folder / 'k-f'}"
+
+    def listen(thread: Any) -> None:
+        thread._pipe_uuid = os.urandom(16)
+        pipe = thread.socket.context.socket(zmq.PULL)
+        pipe.linger = 0
+        pipe.bind(address)
+        thread._pipe_in = ZMQStream(pipe, thread.io_loop)
+        thread._pipe_in.on_recv(thread._handle_pipe_msg)
+
+    def connect(_: Any) -> tuple[Any, Any]:
+        context = zmq.Context()  # of its own: the process was forked
+        pipe = context.socket(zmq.PUSH)
+        pipe.linger = 3000
+        pipe.connect(address)
+        return context, pipe
+
+    IOPubThread._setup_pipe_in = listen  # type: ignore[method-assign]
+    IOPubThread._setup_pipe_out = connect  # type: ignore[method-assign]
+
+
 def main() -> None:
     _die_with_parent()
+    _open_no_port(Path(sys.argv[sys.argv.index("-f") + 1]).parent)
     from ipykernel.kernelapp import IPKernelApp
 
     app = IPKernelApp.instance()

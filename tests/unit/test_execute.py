@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import json
 import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -162,6 +164,32 @@ def test_the_last_copy_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
     execute(tmp_path, "1", "2", on_cell=lambda *_: seen.append(target.read_text()))
     assert seen == ["old"] * 4
     assert target.read_text() != "old"
+
+
+def test_a_reader_never_sees_half_a_notebook(tmp_path: Path) -> None:
+    """Who looks again and again while it runs finds nothing under its name, then all of it."""
+    target, ended = tmp_path / "record" / "02_stage.ipynb", threading.Event()
+    seen: set[str] = set()
+
+    def look() -> None:
+        while not ended.is_set():
+            try:
+                content = target.read_text()
+            except FileNotFoundError:
+                seen.add("nothing")
+                continue
+            cells = json.loads(content)["cells"]
+            seen.add(" ".join(code_status(nbformat.from_dict({"cells": cells}))))
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    try:
+        execute(tmp_path, *["import time; time.sleep(0.2)"] * 4)
+        time.sleep(0.2)
+    finally:
+        ended.set()
+        reader.join()
+    assert seen == {"nothing", " ".join(["completed"] * 6)}
 
 
 def test_a_full_disk_is_a_temporary_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

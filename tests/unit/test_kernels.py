@@ -113,6 +113,17 @@ def test_sockets_are_private_and_removed(tmp_path: Path, sockets: Path) -> None:
     assert list(sockets.iterdir()) == []
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_kernel_listens_on_no_port(tmp_path: Path, sockets: Path) -> None:
+    with Kernel("run-1", tmp_path, tmp_path / "run.log") as kernel:
+        assert answer(kernel, "print('ready')") == "ready"
+        process = Path(f"/proc/{kernel.pid}")
+        ours = {link.readlink().name.removeprefix("socket:[").rstrip("]") for link in (process / "fd").iterdir()}
+        lines = [line.split() for name in ("tcp", "tcp6") for line in (process / "net" / name).read_text().splitlines()]
+    assert len(ours) > 3
+    assert [line for line in lines if line[9] in ours] == [], "neither listening nor connected over TCP"
+
+
 def test_a_temporary_folder_too_deep_for_sockets_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
