@@ -15,6 +15,9 @@ import pytest
 TESTS = Path(__file__).resolve().parents[1]
 FILES, HISTORY, FAULTS = "pipeline/test_files_and_values.py", "pipeline/test_history.py", "faults/test_faults.py"
 DELIVERIES, COMMAND, PRIVACY = "pipeline/test_deliveries.py", "pipeline/test_command.py", "pipeline/test_privacy.py"
+CANARIES, MASKING, CONFIDENTIAL = (
+    "privacy/test_canaries.py", "privacy/test_masking.py", "unit/test_confidential.py"
+)  # fmt: skip
 WHOLE, GOOD, VALUE = (
     f"{FILES}::test_{name}"
     for name in ("delivery_is_refused_whole", "loaded_as_it_is", "value_is_refused_with_its_reason")
@@ -143,13 +146,25 @@ FAULT_ROWS = {
 PRIVACY_LINES = {
     1: [
         "notebooks/test_alone.py::test_nothing_planted_is_shown",
+        f"{CANARIES}::test_every_input_case_in_a_passing_run_and_a_held_one_of_the_real_command",
+        f"{CANARIES}::test_a_refused_or_held_delivery",
+        f"{CANARIES}::test_a_run_that_fails_in_a_library_which_quotes_the_value",
+        f"{CANARIES}::test_every_command_on_it",
+        f"{CANARIES}::test_broken_files_tell_nothing_of_their_patients",
+        f"{FAULTS}::test_a_kill_at_a_commit_step_leaves_old_tables_or_new[before COMMIT]",
+        f"{CONFIDENTIAL}::test_what_a_cell_shows_by_itself_is_told_by_class_and_shape",
+        f"{MASKING}::test_without_this_place_a_patient_is_shown",
+        f"{MASKING}::test_without_this_place_a_kernel_tells_of_a_patient",
+        "unit/test_lab.py::test_anything_else_is_not",
+        "notebooks/test_jupyterlab.py::test_make_lab_runs_all_five_notebooks",
         f"{COMMAND}::test_no_patient_in_any_record_or_log",
         f"{COMMAND}::test_records_state_and_modes_are_private",
         f"{PRIVACY}::test_privacy_1_a_run_that_dies_leaves_a_patient_nowhere_else_and_all_of_it_private",
         "expectations/test_gate.py::test_no_value_of_a_visit_leaves_the_gate",
     ],
     2: [
-        "unit/test_confidential.py::test_a_failure_in_a_run",
+        f"{CONFIDENTIAL}::test_a_failure_in_a_run",
+        f"{CONFIDENTIAL}::test_what_goes_to_stderr_goes_to_the_log_without_its_values",
         "unit/test_warehouse.py::test_an_error_s_text_is_never_told",
         "expectations/test_gate.py::test_no_value_is_in_an_exception",
     ],
