@@ -153,7 +153,7 @@ def test_the_model_reckons_the_same_over_a_long_history() -> None:
         for _, result, expected in pair.play(history):
             pair.same_run(result, expected)
             judged.append(expected.counts.row_count_deviation)
-    assert [each is None for each in judged] == [*[True] * 10, *[False] * 8] and max(judged[10:]) > 1
+    assert [each is None for each in judged] == [*[True] * 10, *[False] * 8] and max(each or 0 for each in judged) > 1
 
 
 # --- history --rules
