@@ -33,6 +33,11 @@ SEALED = re.compile(rb'(\{.*),\n  "sha256": "([0-9a-f]{64})"\n\}\n', re.DOTALL)
 PAGE_SEAL = re.compile(rb"(?:\A|(?<=\n))<!-- sha256 of the page before this line: ([0-9a-f]{64}) -->\n\Z")
 WHOLE_LINE = re.compile(rb'(\{.*), "sha256": "([0-9a-f]{64})"\}')
 LINE_BEGINNING, LEDGER_BEGINNING = b'{"time": "', b'{"source": "'
+COMPARED = {
+    "manifest_version", "run_id", "ended", "files", "code", "batch", "decisions", "recovered", "attempts",
+    "previous_manifest_sha256",
+}  # fmt: skip
+"""What is held of a manifest."""
 NOT_BOUND = "does not follow the entry before it: one was edited, deleted, inserted or moved there"
 EDITED = "was edited after the run"
 DECISIONS = {"accept", "discard", "reinstate", "waive", "reveal", "trace", "sign"}
@@ -59,11 +64,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Record:
-    """A record's folder as read. `sound`: its manifest is what was written, as far as it can tell by itself."""
+    """A record's folder as read: its manifest's SHA-256, and of its content what is compared (there may be many runs).
+    `sound`: the manifest is what was written, as far as it can tell by itself."""
 
     folder: Path
     where: str
-    text: bytes = b""
+    sha256: str = ""
     manifest: dict[str, Any] = field(default_factory=dict)
     sound: bool = False
 
@@ -81,10 +87,6 @@ class Record:
     def closed(self) -> bool:
         """Whether its run has ended. One that runs now, or was killed and is repaired by the next run, has not."""
         return bool(self.manifest.get("ended"))
-
-    @property
-    def sha256(self) -> str:
-        return digest(self.text)
 
 
 def find_changes(data_dir: Path, *, anchor: Path | None = None, archive: Path | None = None) -> list[Finding]:
@@ -111,7 +113,7 @@ def read_records(data_dir: Path, archive: Path | None = None) -> list[Record]:
             if path.is_dir() and named_so and not path.name.startswith(".") and path.name not in found:
                 found[path.name] = _read_record(path, f"{name}/{path.name}")
     records = [found[name] for name in sorted(found)]
-    if records and not records[-1].text and not any(records[-1].folder.iterdir()):
+    if records and not any(records[-1].folder.iterdir()):
         records.pop()  # a run that begins now, or died before its manifest
     return records
 
@@ -123,8 +125,12 @@ def _read_record(folder: Path, where: str) -> Record:
     except ValueError:
         manifest = None
     if not isinstance(manifest, dict):
-        return Record(folder, where, text)
-    return Record(folder, where, text, manifest, is_sealed_manifest(text, manifest))
+        return Record(folder, where, digest(text))
+    kept = {name: value for name, value in manifest.items() if name in COMPARED}
+    kept["code"] = {
+        name: value for name, value in _mapping(manifest, "code").items() if name.startswith("expectations/")
+    }
+    return Record(folder, where, digest(text), kept, is_sealed_manifest(text, manifest))
 
 
 def is_sealed_manifest(text: bytes, manifest: dict[str, Any]) -> bool:
@@ -159,7 +165,9 @@ def check_record(record: Record) -> list[Finding]:
         findings.append(Finding(record.where, "is the record of another run"))
     if record.closed:
         findings += _check_files(record)
-    return [] if findings and _content(record.folder / MANIFEST) != record.text else findings  # its run goes on
+    return (
+        [] if findings and digest(_content(record.folder / MANIFEST)) != record.sha256 else findings
+    )  # its run goes on
 
 
 def _check_files(record: Record) -> list[Finding]:

@@ -20,7 +20,6 @@ from lib.files import read_json
 from lib.layout import Layout
 from lib.manifest import FILE_NAME
 from lib.provenance import code_hashes
-from lib.record import read_manifests
 from lib.restore import lost_loads, lost_text
 from lib.sql import identifier, statement, statements
 from lib.standalone import Finding
@@ -103,14 +102,17 @@ def find_changes(layout: Layout, anchor: Path | None = None) -> list[Finding]:
 def changed_suites(layout: Layout) -> list[str]:
     """The suites that are not those of the newest run, a line each. That is no finding: the next run is judged by them,
     and each record keeps those that judged it."""
-    ended = [each for each in read_manifests(layout) if each.get("ended") and each.get("code")]
-    if not ended:
-        return []
-    code, now = ended[-1]["code"], code_hashes()
-    names = sorted(
-        name for name in {*code, *now} if name.startswith("expectations/") and code.get(name) != now.get(name)
-    )
-    return [f"{name}: is another than in run {ended[-1]['run_id']}; the next run is judged by it" for name in names]
+    for run_id in reversed(layout.run_ids()):
+        try:
+            manifest = read_json(layout.record(run_id) / FILE_NAME)
+        except (OSError, ValueError):
+            continue
+        if manifest.get("ended"):
+            code, now = manifest.get("code") or {}, code_hashes()
+            suites = sorted(name for name in {*code, *now} if name.startswith("expectations/"))
+            told = f"is another than in run {run_id}; the next run is judged by it"
+            return [f"{name}: {told}" for name in suites if code.get(name) != now.get(name)]
+    return []
 
 
 def verify_age(layout: Layout) -> list[Finding]:

@@ -20,7 +20,8 @@ import pytest
 from lib import standalone
 from lib.decisions import record_decision
 from lib.files import read_json, write_json
-from lib.verify import find_changes
+from lib.provenance import code_hashes
+from lib.verify import find_changes, print_verification
 from tests.pipeline.clinic import Clinic
 from tests.pipeline.kept import keep_history, keep_run, layout_of, make_small, reseal, told
 
@@ -405,6 +406,20 @@ def test_it_says_elsewhere_what_verify_says(kept: Path) -> None:
 def test_a_bad_option_is_one_line(words: list[str], said: str, kept: Path) -> None:
     ended = run_alone(kept, *words)
     assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1) and said in ended.stderr
+
+
+def test_a_suite_that_is_another_by_now_is_told_and_no_finding(
+    kept: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The next run is judged by it; the record keeps the one that judged its own."""
+    layout, name = layout_of(Clinic(kept)), "expectations/staged_rows.json"
+    print_verification(layout)
+    assert name not in capsys.readouterr().out
+    monkeypatch.setattr("lib.verify.code_hashes", lambda: {**code_hashes(), name: "0" * 64})
+    print_verification(layout)
+    said = capsys.readouterr().out
+    assert f"{name}: is another than in run {layout.run_ids()[-1]}; the next run is judged by it" in said
+    assert standalone.digest((record(kept, -1) / "staged_rows.json").read_bytes()) == code_hashes()[name]
 
 
 def test_a_decision_after_the_last_record_is_no_finding(kept: Path) -> None:
