@@ -391,11 +391,29 @@ def test_it_says_elsewhere_what_verify_says(kept: Path) -> None:
     full = Clinic(kept).command("verify", "--anchor", "anchor.jsonl")
     assert full.returncode == 6 and "Traceback" not in full.stdout + full.stderr
     assert [each for each in full.stdout.splitlines() if not each.startswith("warehouse.db")] == said
-    run = [sys.executable, str(Path(standalone.__file__).parents[1] / "run_pipeline.py"), "verify", "--standalone"]
+    run = [
+        sys.executable,
+        "-S",
+        str(Path(standalone.__file__).parents[1] / "run_pipeline.py"),
+        "verify",
+        "--standalone",
+    ]
     same = subprocess.run(
         [*run, "--data-dir", "data", "--anchor", "anchor.jsonl"], cwd=kept, capture_output=True, text=True, check=False
     )
     assert (same.returncode, same.stdout) == (6, ended.stdout)
+
+
+def test_who_may_read_the_records_alone_is_told_what_was_left_out(
+    kept: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the audit group of the config."""
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "raw" and access(path, mode))
+    assert standalone.main([str(kept / "data")]) == 0
+    assert "snapshots, which you may not read, and tables were not looked at" in capsys.readouterr().out
+    beside(kept)
+    assert standalone.main([str(kept / "data")]) == 6
 
 
 @pytest.mark.parametrize(
