@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from lib.errors import PipelineError
-from lib.safe_html import clean_html
 from lib.run import PARAMETERS, Run
+from lib.safe_html import clean_html
 from lib.sql import identifier, literal
 from tests.histories import BASE, Deliver, Dies
 from tests.histories import Run as Step
