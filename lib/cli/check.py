@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lib.cli.app import app
-from lib.cli.options import Config, DataDir, Warehouse, from_here, layout_of
+from lib.cli.options import Archive, Config, DataDir, Warehouse, from_here, layout_of, with_archive
 from lib.errors import UsageError
 
 
@@ -26,9 +26,7 @@ def verify(
     anchor: Annotated[
         Path | None, typer.Option("--anchor", metavar="FILE", help="The anchor, instead of the config's.")
     ] = None,
-    archive: Annotated[
-        Path | None, typer.Option("--archive", metavar="DIR", help="Where old records were moved to: verify these too.")
-    ] = None,
+    archive: Archive = None,
     standalone: Annotated[
         bool, typer.Option("--standalone", help="Without the tables, the config and any package: Python is enough.")
     ] = False,
@@ -38,8 +36,6 @@ def verify(
     With --rebuild every recorded run is done again in a temporary folder, from its manifest and the raw snapshots, and
     the tables are compared by content. Differences are counted by kind.
     """
-    from dataclasses import replace
-
     from lib.config import load_settings, resolve
     from lib.reveal import allow_reveal
     from lib.verify import print_verification
@@ -48,10 +44,8 @@ def verify(
         raise UsageError("--standalone: goes with --data-dir, --anchor and --archive only; write verify first.")
     if reveal and not rebuild:
         raise UsageError("--reveal: goes with --rebuild.")
-    if archive and not archive.expanduser().is_dir():
-        raise UsageError(f"--archive {archive.name}: is no folder.")
     settings = load_settings(from_here(config))
-    layout = replace(layout_of(config, data_dir, warehouse), archive=archive and archive.expanduser().absolute())
+    layout = with_archive(layout_of(config, data_dir, warehouse), archive)
     if reveal:
         allow_reveal(layout, settings.source.name, "verify --rebuild")
     noted = anchor.expanduser() if anchor else settings.anchor and resolve(settings.anchor)

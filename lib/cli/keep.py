@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lib.cli.app import app
-from lib.cli.options import Config, DataDir, Warehouse, layout_of
+from lib.cli.options import Archive, Config, DataDir, Warehouse, layout_of, with_archive
 
 
 @app.command(short_help="a verified copy of the data folder, while runs go on")
@@ -17,6 +17,7 @@ def backup(
     config: Config = "config.yaml",
     data_dir: DataDir = "data",
     warehouse: Warehouse = None,
+    archive: Archive = None,
 ) -> None:
     """Copy warehouse, snapshots, run records and decisions to DEST, consistent even while a run is going on.
 
@@ -24,7 +25,8 @@ def backup(
     """
     from lib.backup import back_up
 
-    typer.echo(back_up(layout_of(config, data_dir, warehouse), Path(folder).expanduser().absolute()).text)
+    layout = with_archive(layout_of(config, data_dir, warehouse), archive)
+    typer.echo(back_up(layout, Path(folder).expanduser().absolute()).text)
 
 
 @app.command(short_help="remove the staged files of all but the newest runs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,10 @@ DataDir = Annotated[
 ]
 Warehouse = Annotated[
     str | None, typer.Option("--warehouse", metavar="URL", help="sqlite:///path; default warehouse.db in the data dir.")
+]
+
+Archive = Annotated[
+    Path | None, typer.Option("--archive", metavar="DIR", help="Where old records were moved to: take these in too.")
 ]
 
 SourcePath = Annotated[
@@ -63,6 +68,16 @@ def layout_of(config: str, data_dir: str, warehouse: str | None) -> Layout:
 
     settings = load_settings(from_here(config), warehouse=warehouse_from_here(warehouse))
     return Layout.at(resolve(from_here(data_dir)), settings.warehouse)
+
+
+def with_archive(layout: Layout, archive: Path | None) -> Layout:
+    """The layout that finds the records in the archive too. Raises UsageError when it is no folder."""
+    if archive is None:
+        return layout
+    folder = archive.expanduser().absolute()
+    if not folder.is_dir():
+        raise UsageError(f"--archive {archive.name}: is no folder.")
+    return replace(layout, archive=folder)
 
 
 def source_name(config: str, layout: Layout) -> str:

@@ -63,7 +63,7 @@ def test_only_what_leaves_a_chain_is_listed(kept: Clinic) -> None:
     assert list(old_records(layout, LATE)) == []
 
 
-def test_the_command_verifies_what_was_moved_to_an_archive(kept: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_verifies_what_was_moved_to_an_archive(kept: Clinic) -> None:
     archive = kept.folder / "archive"
     archive.mkdir()
     for each in list(old_records(layout_of(kept), LATE)):
@@ -72,3 +72,8 @@ def test_the_command_verifies_what_was_moved_to_an_archive(kept: Clinic, monkeyp
     ended = kept.command("verify", "--archive", str(archive), "--rebuild")
     assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout
     assert "are what the runs left" in ended.stdout
+    refused = kept.command("backup", "copy")
+    assert refused.returncode == 6 and "name it with --archive; nothing was backed up" in refused.stderr
+    ended = kept.command("backup", "copy", "--archive", str(archive))
+    assert ended.returncode == 0 and "3 run records" in ended.stdout, ended.stderr
+    assert told(kept.folder / "copy") == []
