@@ -156,7 +156,7 @@ PRIVACY_LINES = {
         f"{MASKING}::test_without_this_place_a_patient_is_shown",
         f"{MASKING}::test_without_this_place_a_kernel_tells_of_a_patient",
         "unit/test_lab.py::test_anything_else_is_not",
-        "notebooks/test_jupyterlab.py::test_make_lab_runs_all_five_notebooks",
+        "notebooks/test_jupyterlab.py::test_rows_are_on_the_screen_of_make_lab_and_in_no_file",
         f"{COMMAND}::test_no_patient_in_any_record_or_log",
         f"{COMMAND}::test_records_state_and_modes_are_private",
         f"{PRIVACY}::test_privacy_1_a_run_that_dies_leaves_a_patient_nowhere_else_and_all_of_it_private",

@@ -18,18 +18,32 @@ import nbformat
 import pytest
 
 from lib import provenance
-from tests.browser import Page, chromium, copy_project, jupyterlab, require_chromium
+from tests.browser import Page, chromium, copy_project, jupyterlab, require_chromium, wait_for
 
 NOTEBOOKS = ("01_extract", "02_stage", "03_validate", "04_load", "05_analytics")
 QUIETLY = ["--ServerApp.ip=127.0.0.1", "--ServerApp.port=0", "--no-browser"]
 QUIETLY += ["--allow-root"] if os.geteuid() == 0 else []
 
+MAKE_LAB = ["make", "-o", ".venv/.ready", f"PY={sys.executable}", "lab", f"ARGS={' '.join(QUIETLY)}"]
+
 OWN_CELLS = (
     'import sys; sys.path.append("..")',
     "from lib.run import Run; run = Run.latest()",
-    'print("every identifier differs:", (run.visits().patient_id != run.visits(reveal=True).patient_id).all())',
+    "rows = run.facts(reveal=True)\nrows = rows[rows.visit_id.str.startswith('V0')]\nrows.tail(3)",
+    "print(rows.visit_id.iloc[-1])",
+    "run.facts()",
+    "{}['no such key']",
 )
 """A data scientist's own notebook, on the newest run of the sandbox."""
+
+ELSEWHERE = (
+    *OWN_CELLS[:2],
+    "from lib.errors import UsageError\nfrom lib.show import say\n"
+    "try: run.facts(reveal=True)\nexcept UsageError as error: say(str(error))",
+    "run.facts()",
+    "print(run.facts())",
+)
+"""The same where nothing keeps rows out of the file."""
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -83,8 +97,7 @@ def newest_manifest(project: Path) -> dict[str, object]:
 def test_make_lab_runs_all_five_notebooks(project: Path, home: Path):
     require_chromium()
     files = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
-    make_lab = ["make", "-o", ".venv/.ready", f"PY={sys.executable}", "lab", f"ARGS={' '.join(QUIETLY)}"]
-    with jupyterlab(make_lab, project, home) as server, chromium(home) as window:
+    with jupyterlab(MAKE_LAB, project, home) as server, chromium(home) as window:
         page = Page(window, server)
         page.folder("notebooks")
         for name in NOTEBOOKS:
@@ -114,16 +127,47 @@ def test_make_lab_runs_all_five_notebooks(project: Path, home: Path):
     warehouse.close()
 
 
+def test_rows_are_on_the_screen_of_make_lab_and_in_no_file(project: Path, home: Path):
+    """A person's own notebook; what is revealed in it is noted in the journal."""
+    require_chromium()
+    run = [sys.executable, "run_pipeline.py", "--data-dir", "data/sandbox", "--quiet"]
+    subprocess.run(run, cwd=project, check=True, timeout=240)
+    warehouse = sqlite3.connect(project / "data/sandbox/warehouse.db")
+    ids = {each[0] for each in warehouse.execute("SELECT visit_id FROM fact_visits WHERE visit_id GLOB 'V0*'")}
+    warehouse.close()
+    own = project / "notebooks" / "own.ipynb"
+    write_notebook(own, *OWN_CELLS)
+    with jupyterlab(MAKE_LAB, project, home) as server, chromium(home) as window:
+        page = Page(window, server)
+        page.folder("notebooks")
+        page.notebook("own")
+        page.run_all_cells()
+        page.shoot("own")
+        *_, table, printed, masked, _ = page.cells()
+        assert sum(each in table.text for each in ids) == 3 and sum(each in printed.text for each in ids) == 1
+        assert "•••" in masked.text
+        page.save(own)
+        checkpoint = own.parent / ".ipynb_checkpoints" / "own-checkpoint.ipynb"
+        wait_for("the checkpoint", lambda: checkpoint.exists() and checkpoint.read_bytes() == own.read_bytes())
+    saved = own.read_text()
+    assert saved.count("Not saved: 1 output. ") == 3 and [each for each in ids if each in saved] == []
+    assert "KeyError in cell 6:1" in saved and "no such key" not in str(cells_on_disk(own)[-1]["outputs"])
+    looks = (project / "data/sandbox/runs/decisions.jsonl").read_text().splitlines()
+    assert [json.loads(each)["decision"] for each in looks] == ["reveal"]
+
+
 def test_jupyterlab_started_in_the_notebooks_folder(project: Path, home: Path):
     require_chromium()
-    write_notebook(project / "notebooks" / "own.ipynb", *OWN_CELLS)
+    write_notebook(project / "notebooks" / "own.ipynb", *ELSEWHERE)
     lab = [sys.executable, "-m", "jupyterlab", *QUIETLY]
     with jupyterlab(lab, project / "notebooks", home) as server, chromium(home) as window:
         page = Page(window, server)
         for name in NOTEBOOKS[:2]:
             step_through(page, project, name)
         shown = step_through(page, project, "own")
-    assert shown == ["", "", "every identifier differs: True"], "masked, and a person at the keyboard may see them"
+    assert "reveal: rows are shown only in the JupyterLab of make lab" in shown[2]
+    assert "Not shown: DataFrame, " in shown[3] and "Not shown: " in shown[4] and " printed lines" in shown[4]
+    assert not (project / "data/sandbox/runs/decisions.jsonl").exists()
     assert newest_manifest(project)["packages"] == provenance.packages()
     assert sorted(path.name for path in (project / "notebooks").iterdir() if path.suffix != ".ipynb") == [
         ".ipynb_checkpoints"
