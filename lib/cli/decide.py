@@ -150,12 +150,17 @@ def sign(
     note: Annotated[str, typer.Option("--note", metavar="TEXT", help="In your words; kept in the journal.")],
     data_dir: DataDir = "data",
 ) -> None:
-    """Sign a run's record as it is now; verify tells when it is not the same any more."""
+    """Sign a run's record as it is now; its page and the index tell so, verify when it is not the same any more."""
     from lib.decisions import sign_run
+    from lib.index import write_index
     from lib.layout import resolve_run_id
+    from lib.report import write_report
 
     layout = layout_of("config.yaml", data_dir, None)
-    typer.echo(sign_run(layout, resolve_run_id(layout, run_id), meaning, note))
+    run_id = resolve_run_id(layout, run_id)
+    typer.echo(sign_run(layout, run_id, meaning, note))
+    write_report(layout, run_id)
+    write_index(layout)
 
 
 def _place(

@@ -167,6 +167,8 @@ def test_history_tells_who_signed(decided: Clinic) -> None:
     history = " ".join(decided.command("history").stdout.split())
     assert "reviewed by" in history and "approved by" in history
     assert [each.meaning for each in sign_offs(layout(decided))] == ["reviewed", "approved"]
+    for page in (layout(decided).record(signed.run_id) / "report.html", layout(decided).runs / "index.html"):
+        assert "approved by " in page.read_text()
 
 
 @pytest.mark.parametrize(
