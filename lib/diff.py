@@ -18,12 +18,11 @@ from lib.differences import differences
 from lib.errors import StoredDataChanged, UsageError
 from lib.files import read_json
 from lib.first_screen import runs_before
-from lib.layout import NOTEBOOKS, Layout
+from lib.layout import NOTEBOOKS, REPORT, Layout
 from lib.manifest import Manifest
 from lib.notebook_diff import OwnWords, compare_notebooks
 from lib.published import metrics_as_of
 
-REPORT = "dq_report.json"
 MOST_DAYS = 12
 RULE = ("observed", "threshold", "passed", "overridden")
 FACTS = {

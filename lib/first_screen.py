@@ -15,14 +15,13 @@ from lib.clock import parse_instant, short_instant
 from lib.differences import differences, since_text
 from lib.files import read_json
 from lib.journal import read_entries
-from lib.layout import NOTEBOOKS, Layout
+from lib.layout import NOTEBOOKS, REPORT, Layout
 from lib.manifest import FILE_NAME, Manifest
 from lib.reconciliation import FATE_WORDS, reconciliation_line
 from lib.rule_history import limit_text, value_text, worst_results
 
 Verdict = Literal["PASSED", "PASSED WITH WARNINGS", "PASSED BY OVERRIDE", "FAILED", "RUNNING"]
 
-REPORT = "dq_report.json"
 MOST_NAMED = 6
 """Deliveries that are named one by one; of more, how many there are."""
 UNTOUCHED = "Nothing was loaded: tables, metrics and watermark are as before."

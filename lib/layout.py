@@ -13,6 +13,8 @@ from lib.files import TEMPORARY_PREFIX
 RUN_ID_WIDTH = 6
 NOTEBOOKS = ("01_extract", "02_stage", "03_validate", "04_load", "05_analytics")
 """In the order in which they run."""
+REPORT = "dq_report.json"
+"""What the gate found: in the record, and the newest beside the staged files."""
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,11 @@ from lib.errors import DeliveryRefused, GateFailed
 from lib.extract import BATCH_WORDS, run_batch
 from lib.files import read_json
 from lib.gate import GateResult, RuleResult
-from lib.layout import Layout
+from lib.layout import REPORT, Layout
 from lib.reconciliation import FATE_WORDS, reconciliation_line
 from lib.rehearsal import copy_warehouse, rehearse, scratch_layout
 from lib.run import Options, Run
 from lib.terminal import window_text
-from lib.validate import REPORT
 from lib.warehouse import reading
 
 EFFECTS = (

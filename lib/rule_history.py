@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lib.files import read_json
-from lib.layout import Layout
+from lib.layout import REPORT, Layout
 from lib.manifest import FILE_NAME
 
-REPORT = "dq_report.json"
 NAMES = ("id", "suite", "severity", "unit", "reason")
 """What a report says of a rule whatever was found."""
 EXACT = ("share", "hours", "deviations")

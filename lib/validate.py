@@ -14,13 +14,12 @@ from lib.extract import delivery_standings, run_batch
 from lib.files import sha256_of_file
 from lib.gate import ACCEPTABLE, GateResult, evaluate_gate, write_dq_report
 from lib.judged import BATCH, judged_profile
+from lib.layout import REPORT as REPORT
 from lib.run import Run
 from lib.sql import literal
 from lib.stage import read_profile
 from lib.suites import keep_suites, rules
 from lib.warehouse import transaction, writing
-
-REPORT = "dq_report.json"
 
 JUDGED_COLUMNS = ["source", *CANONICAL, "row_hash"]
 """Of the staged visits: the lineage, a third of their bytes, is judged by counts."""
