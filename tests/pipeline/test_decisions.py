@@ -216,7 +216,7 @@ def test_frames_with_identifiers_are_noted(frame: str, quick: Clinic, monkeypatc
     assert result.exit_code == 0
     look: Callable[..., Any] = getattr(result.run, frame)
     look()
-    with pytest.raises(UsageError, match="only in a notebook"):
+    with pytest.raises(UsageError, match="only in the JupyterLab of make lab"):
         look(reveal=True)
     assert not journal(quick).exists(), "a masked frame, or none, is no look"
     monkeypatch.setattr(confidential, "is_interactive", lambda: True)

@@ -93,7 +93,7 @@ def test_facts_and_daily_have_exact_costs_and_arrow_types(run: Run) -> None:
 
 @pytest.mark.parametrize("name", ["visits", "rejected", "facts"])
 def test_reveal_is_refused_where_nobody_sits(run: Run, name: str) -> None:
-    with pytest.raises(UsageError, match="identifiers are shown only in a notebook that you step through yourself"):
+    with pytest.raises(UsageError, match="rows are shown only in the JupyterLab of make lab"):
         getattr(run, name)(reveal=True)
 
 
