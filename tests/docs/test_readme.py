@@ -74,7 +74,8 @@ def test_the_tour_leaves_whole_records(tour: Path) -> None:
     for record in sorted((tour / "data/tour/runs").glob("0*")):
         names = {path.name for path in record.iterdir()}
         notebooks = {path.name for path in (tour / "notebooks").glob("*.ipynb")}
-        assert names == notebooks | {"manifest.json", "dq_report.json", "report.html"}
+        suites = {path.name for path in (tour / "expectations").glob("*.json")}
+        assert names == notebooks | suites | {"manifest.json", "dq_report.json", "report.html"}
 
 
 def test_the_query_is_the_notebooks_and_adds_up(tour: Path) -> None:
