@@ -15,7 +15,8 @@ def caveats(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         needs = math.ceil(manifest.get("missed_needs_hours") or 0)
         covering = (manifest.get("load") or {}).get("covering_lookback_hours")
         covers = f"; {covering:,} h cover {COVERED_SHARE:.1%} of all lateness seen" if covering is not None else ""
-        told.append(("missed", f"{missed:,} rows: a lookback of {needs:,} h would have caught them{covers}"))
+        caught = f"a lookback of {needs:,} h would have caught them, a full refresh will"
+        told.append(("missed", f"{missed:,} rows: {caught}{covers}"))
     if counts.get("visits_deleted") or counts.get("visits_restored"):
         deleted, restored = counts["visits_deleted"], counts["visits_restored"]
         told.append(("deletes", f"{deleted:,} visits newly marked deleted, {restored:,} came back"))

@@ -117,7 +117,8 @@ class GateResult:
         """One line for the terminal and the run's header."""
         failures = [each for each in self.worst if each.stops] or [each for each in self.worst if not each.passed]
         if not failures:
-            return f"{self.decision}: all {len(self.worst)} rules hold."
+            judged = sum(each.observed is not None for each in self.worst)
+            return f"{self.decision}: {judged} rules hold, {len(self.worst) - judged} had nothing to judge."
         named = "; ".join(f"{each.rule} {_shown(each)} (limit {_limit(each)}, {each.scope})" for each in failures)
         return f"{self.decision}: {named}."
 
@@ -129,7 +130,7 @@ class GateResult:
                 "severity": each.severity,
                 "observed": _shown(each),
                 "threshold": _limit(each),
-                "passed": "by override" if each.overridden else "yes" if each.passed else "NO",
+                "passed": _passed(each),
                 "scope": each.scope,
             }
             for each in self.worst
@@ -248,6 +249,12 @@ def _worse(result: RuleResult, than: float | None) -> bool:
     if result.observed is None or than is None:
         return False
     return result.observed < than if result.comparison == ">=" else result.observed > than
+
+
+def _passed(result: RuleResult) -> str:
+    if result.overridden:
+        return "by override"
+    return "NO" if not result.passed else "yes" if result.observed is not None else "not judged"
 
 
 def _shown(result: RuleResult) -> str:

@@ -15,11 +15,11 @@ from lib.clock import parse_instant, short_instant, stored_instant
 from lib.decisions import sign_offs
 from lib.errors import PipelineError
 from lib.files import read_json
-from lib.first_screen import verdict_of
 from lib.layout import Layout
 from lib.manifest import FILE_NAME as MANIFEST
 from lib.page import write_page
 from lib.rule_history import RuleHistory, limit_text, rule_history, value_text
+from lib.run_in_words import verdict_of
 from lib.trends import Reading, Trend, draw_trend
 
 FILE_NAME = "index.html"
@@ -169,7 +169,7 @@ def _rule(history: RuleHistory) -> RuleTrend:
             height=24,
         ),
         limit_text(newest.comparison, newest.threshold, history.unit),
-        f"{len(history.failed):,} of {len(history.points):,}{accepted}",
+        f"{len(history.failed):,} of {len(history.judged):,}{accepted}",
     )
 
 

@@ -16,7 +16,8 @@ CAUSES = ("inserted", "late", "corrected", "moved", "removed", "deleted", "resto
 @dataclass(frozen=True)
 class Loaded:
     """One load: the tables' version after it, the days it touched (those published before among them), visits by what
-    happened to them, the watermark it left, and the lookback that would cover 99.9 % of all lateness seen by then."""
+    happened to them, the watermark it left, the lookback that would cover 99.9 % of all lateness seen by then; and how
+    the tables stand after it: the source's open quarantine entries, all visits counted, those without a cost."""
 
     version: int
     days_touched: int
@@ -24,6 +25,9 @@ class Loaded:
     watermark_after: str | None
     covering_lookback_hours: int | None
     visits: dict[str, int]
+    quarantine_open: int
+    visits_counted: int
+    visits_without_cost: int
 
     def to_json(self) -> dict[str, Any]:
         """The manifest's section."""
@@ -42,6 +46,7 @@ def told_load(connection: sqlite3.Connection, run_id: str) -> Loaded | None:
         watermark_after=row["watermark_after"],
         covering_lookback_hours=covering_lookback(connection, row["source"]),
         visits={cause: row[cause] for cause in CAUSES},
+        **{name: row[name] for name in ("quarantine_open", "visits_counted", "visits_without_cost")},
     )
 
 

@@ -14,11 +14,12 @@ from typing import Any, Literal
 from lib.clock import instant_text, now
 from lib.errors import UsageError
 from lib.files import TEMPORARY_PREFIX, read_json, sha256_of_file
-from lib.first_screen import first_screen
+from lib.first_screen import first_screen, runs_before
 from lib.journal import journal_head
 from lib.layout import NOTEBOOKS, Layout
 from lib.loads import told_load
 from lib.manifest import FILE_NAME, Manifest
+from lib.run_in_words import standing_overrides
 from lib.stamp import stamp_notebooks
 
 Outcome = Literal["loaded", "held", "refused", "failed", "interrupted", "killed", "unknown"]
@@ -51,6 +52,7 @@ def close_record(
     }
     if attempts := manifest.get("attempts"):  # a resumed run: its last attempt ends here
         end["attempts"] = [*attempts[:-1], {**attempts[-1], **end}]
+    end["standing_overrides"] = standing_overrides(next(runs_before(layout, run_id, manifest["source"]), None))
     stamp_notebooks(record, first_screen(layout, run_id, end))
     head = journal_head(layout.decisions)
     manifest.record(

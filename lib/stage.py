@@ -152,7 +152,7 @@ def readings_frame(run: Run, readings: dict[int, Reading]) -> pd.DataFrame:
             "file": [names[sequence] for sequence in readings],
             "lines": [each.lines for each in readings.values()],
             "records": [each.rows for each in readings.values()],
-            "malformed": [each.malformed for each in readings.values()],
+            "of them malformed": [each.malformed for each in readings.values()],
         }
     )
 

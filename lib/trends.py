@@ -57,7 +57,7 @@ def draw_trend(
     newest = text(values[-1]) if values else "no value yet"
     words = f"{what}: no value yet"
     if values:
-        failed = sum(each.bad for each in shown)
+        failed = sum(each.bad for each in shown if each.value is not None)
         spread = f"from {text(min(values))} to {text(max(values))} in {len(values):,} of {len(shown):,} runs"
         words = f"{what}: {newest} in the newest, {spread}" + (f"; {failed:,} {bad}" if failed else "")
     return Trend(

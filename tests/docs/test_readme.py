@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from lib.cli import app
 from lib.config import ROOT, settings_from
+from lib.disclosure import MASK
 from lib.errors import BY_NAME
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -76,6 +77,11 @@ def test_the_tour_leaves_whole_records(tour: Path) -> None:
         notebooks = {path.name for path in (tour / "notebooks").glob("*.ipynb")}
         suites = {path.name for path in (tour / "expectations").glob("*.json")}
         assert names == notebooks | suites | {"manifest.json", "dq_report.json", "report.html"}
+
+
+def test_the_tour_masks_nothing_that_its_records_are_to_tell(tour: Path) -> None:
+    executed = sorted((tour / "data/tour/runs").glob("0*/*.ipynb"))
+    assert executed and [path.name for path in executed if MASK in path.read_text()] == []
 
 
 def test_the_query_is_the_notebooks_and_adds_up(tour: Path) -> None:

@@ -42,7 +42,11 @@ def test_loaded_says_what_came_in_and_that_the_tables_may_be_used(clinic: Clinic
     assert screen.sentence == "1 delivery loaded: of its visits 2 inserted, 0 updated, 0 unchanged; 1 rows refused."
     assert screen.reasons == (("missing_patient_id", 1),)
     assert screen.reconciliation.startswith("3 read = 0 outside the window + 1 refused + 0 superseded + 2 staged")
-    assert screen.published == ("0 days published before changed, 1 day newly published.", "Visits: 2 inserted.")
+    days, visits = screen.published
+    assert days == "0 days published before changed, 1 day newly published." and visits.startswith(
+        "Visits: 2 inserted."
+    )
+    assert "1 refused rows of all runs so far wait in the quarantine; they are in no table." in screen.caveats
     facts = dict(screen.facts)
     assert facts["watermark"] == "none → 2025-03-01T12:00:00+00:00" and facts["delivery 1"].startswith("visits.csv, ")
     assert {each.holds for each in screen.rules} == {"yes", "not judged"}
@@ -64,12 +68,12 @@ def test_held_names_the_rule_what_did_not_happen_and_what_to_do(clinic: Clinic) 
     assert clinic.run("2025-03-03T00:00:00Z").exit_code == 4
     screen = newest(clinic)
     assert screen.verdict == "FAILED"
-    assert screen.sentence.startswith(
-        "The gate stopped the batch: invalid_visit_date_share (75.00 %, limit ≤ 5.00 %, batch)"
-    )
+    assert screen.sentence.startswith("The gate stopped the batch: invalid_visit_date_share 75.00 % (limit ≤ 5.00 %)")
     assert screen.next_step is not None and screen.next_step.startswith("Nothing was loaded: tables, metrics and")
     assert "--accept invalid_visit_date_share" in screen.next_step
-    assert screen.use.startswith(f"The tables are those of run {Layout.at(clinic.data_dir, None).run_ids()[0]}")
+    before = Layout.at(clinic.data_dir, None).run_ids()[0]
+    assert screen.use == f"When it ended, the tables were those of run {before}; they held nothing of this batch."
+    assert "(not loaded; would be: 1 inserted" in screen.reconciliation
     assert [each.rule for each in screen.rules if each.holds == "NO"][:2] == [
         "invalid_visit_date_share",
         "refused_share",
@@ -83,11 +87,37 @@ def test_an_override_is_told_with_who_and_why(clinic: Clinic) -> None:
     rules = ("invalid_visit_date_share", "refused_share")
     assert clinic.run("2025-03-03T00:00:00Z", accept=rules).exit_code == 0
     screen = newest(clinic)
-    assert screen.verdict == "PASSED BY OVERRIDE" and "only if you agree" in screen.use
+    assert screen.verdict == "PASSED BY OVERRIDE"
+    assert (
+        "let this batch pass invalid_visit_date_share and refused_share: a test. Use the tables only if" in screen.use
+    )
     assert dict(screen.facts)["accepted"].endswith(": a test")
     assert [each.rule for each in screen.rules if each.holds == "accepted"] == list(rules)
-    assert sum("A person accepted that." in each for each in screen.caveats) == 2
+    assert sum("accepted that." in each for each in screen.caveats) == 2
     assert any(each.startswith("option: accepted: none → invalid_visit_date_share") for each in screen.since)
+
+
+def test_an_override_is_told_by_later_runs_for_good(clinic: Clinic) -> None:
+    clinic.deliver(BROKEN)
+    clinic.run()
+    clinic.run("2025-03-03T00:00:00Z", accept=("invalid_visit_date_share", "refused_share"))
+    overridden = Layout.at(clinic.data_dir, None).run_ids()[-1]
+    for day in ("04", "05"):
+        clinic.deliver([row(f"V{day}", last_updated=f"2025-03-{day}T00:00:00Z")])
+        clinic.run(f"2025-03-{day}T01:00:00Z")
+        screen = newest(clinic)
+        assert screen.verdict == "PASSED" and screen.use.endswith("bearing in mind what is told below.")
+        assert f"Batches that a person let pass earlier are in the tables: run {overridden}." in screen.caveats
+        assert not any(each.startswith("option: accepted: none") for each in screen.since)
+        assert not any("→ none" in each for each in screen.since)
+
+
+def test_a_clock_that_was_set_is_told(clinic: Clinic) -> None:
+    clinic.deliver([row("V1")])
+    clinic.run()
+    assert any(
+        each.startswith("The run's clock was set to 2025-03-02T00:00:00+00:00") for each in newest(clinic).caveats
+    )
 
 
 def test_a_changed_threshold_is_told(clinic: Clinic) -> None:
@@ -101,9 +131,13 @@ def test_a_changed_threshold_is_told(clinic: Clinic) -> None:
 @pytest.mark.parametrize(
     ("outcome", "sentence", "advice"),
     [
-        ("failed", "02_stage failed: ValueError in cell 3 of 02_stage", "or go on after 01_extract with --resume"),
+        (
+            "failed",
+            "02_stage failed: ValueError in cell 3 of 02_stage",
+            "or go on after 01_extract: python run_pipeline.py --resume",
+        ),
         ("interrupted", "02_stage was interrupted: ValueError in cell 3", "Run again"),
-        ("killed", "The run died before it could end", "Run again"),
+        ("killed", "The run died after 01_extract had ended well", "Run again"),
         ("refused", "A delivery was refused as a whole: ValueError in cell 3", "the next run looks at it again"),
     ],
 )
@@ -124,7 +158,7 @@ def test_a_run_that_did_not_load_says_what_to_do(clinic: Clinic, outcome: Outcom
         and screen.next_step.startswith("Nothing was loaded")
         and advice in screen.next_step
     )
-    assert screen.use == "No run of this source has loaded before: there are no tables to use yet."
+    assert screen.use == "No run of this source had loaded before: there were no tables to use when it ended."
     assert [how for _, how in screen.notebooks] == ["ended well", "failed", *["not reached"] * 3]
     assert screen.rules == ()
 

@@ -1,4 +1,5 @@
--- Grain: one row, if the run was loaded: what its load did to the published days, summed over them.
+-- Grain: one row, if the run was loaded: what its load did to the published days, summed over them, and how the tables
+-- stand now.
 SELECT
     r.source,
     r.version,
@@ -11,7 +12,10 @@ SELECT
     coalesce(sum(c.visits_moved_in), 0) AS moved,
     coalesce(sum(c.visits_removed), 0) AS removed,
     coalesce(sum(c.visits_deleted), 0) AS deleted,
-    coalesce(sum(c.visits_restored), 0) AS restored
+    coalesce(sum(c.visits_restored), 0) AS restored,
+    (SELECT count(*) FROM quarantine AS q WHERE q.source = r.source AND q.status = 'open') AS quarantine_open,
+    (SELECT coalesce(sum(visit_count), 0) FROM daily_visit_metrics) AS visits_counted,
+    (SELECT coalesce(sum(missing_cost_count), 0) FROM daily_visit_metrics) AS visits_without_cost
 FROM runs AS r
 LEFT JOIN metric_changes AS c USING (run_id)
 WHERE r.run_id = ?
