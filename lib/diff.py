@@ -22,6 +22,7 @@ from lib.layout import NOTEBOOKS, REPORT, Layout
 from lib.manifest import Manifest
 from lib.notebook_diff import OwnWords, compare_notebooks
 from lib.published import metrics_as_of
+from lib.rule_history import limit_text, value_text
 
 MOST_DAYS = 12
 RULE = ("observed", "threshold", "passed", "overridden")
@@ -173,8 +174,12 @@ def _result(results: list[dict[str, Any]] | None) -> str:
     if results is None:
         return "not judged"
     words = ["accepted" if each["overridden"] else "holds" if each["passed"] else "FAILS" for each in results]
-    told = zip(results, words, strict=True)
-    return ", ".join(f"{_number(each['observed'])} (limit {_number(each['threshold'])}) {word}" for each, word in told)
+    return ", ".join(f"{_observed(each)} {word}" for each, word in zip(results, words, strict=True))
+
+
+def _observed(result: dict[str, Any]) -> str:
+    limit = limit_text(result["comparison"], result["threshold"], result["unit"])
+    return f"{value_text(result['observed'], result['unit'])} (limit {limit})"
 
 
 def _metrics(before: Side, after: Side) -> Iterator[str]:

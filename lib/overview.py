@@ -6,6 +6,7 @@ import re
 from datetime import timedelta
 from typing import Any
 
+from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -107,7 +108,8 @@ def print_history(layout: Layout, limit: int) -> None:
         "watermark",
         "signed",
     ):
-        table.add_column(name, no_wrap=True, justify="right" if name in COUNTED else "left")
+        justify: JustifyMethod = "right" if name in COUNTED else "left"
+        table.add_column(name, no_wrap=name != "signed", overflow="fold", justify=justify)
     for manifest in manifests[-limit:]:
         cells = [*_history_row(manifest), ", ".join(signed.get(manifest["run_id"], []))]
         table.add_row(*map(Text, cells))

@@ -196,7 +196,7 @@ def _close(run: Run, executions: list[Execution], interrupt: KeyboardInterrupt |
         log_exception(run.log, error, "closing the record")
         exit_code, message = exit_code or ReportIncomplete.exit_code, message or _incomplete(run)
     if not_noted := note_records(run.layout, run.settings.anchor):
-        exit_code, message = exit_code or ReportIncomplete.exit_code, message or not_noted
+        exit_code, message = exit_code or ReportIncomplete.exit_code, " ".join(filter(None, [message, not_noted]))
     manifest = Manifest.read(run.record).content
     return Ended(exit_code, outcome, message, manifest, run.record)
 

@@ -48,7 +48,8 @@ def code_hashes() -> dict[str, str]:
 
 
 def git_state() -> dict[str, Any]:
-    """The commit that is checked out and whether anything differs from it; nulls outside a git checkout."""
+    """The commit that is checked out and whether anything that decides a result differs from it; nulls outside a git
+    checkout. A config of one's own is no such thing: the manifest holds it whole."""
 
     def git(*arguments: str) -> str | None:
         try:
@@ -60,7 +61,7 @@ def git_state() -> dict[str, Any]:
         return done.stdout.strip()
 
     commit = git("rev-parse", "HEAD") if (ROOT / ".git").exists() else None
-    changes = git("status", "--porcelain") if commit else None
+    changes = git("status", "--porcelain", "--", *sorted({each.split("/")[0] for each in DECIDING})) if commit else None
     return {"commit": commit, "dirty": bool(changes) if changes is not None else None}
 
 

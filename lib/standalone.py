@@ -269,11 +269,16 @@ def _is_cut(whole: list[Line], head: dict[str, Any]) -> bool:
     return reached > len(whole) or whole[reached - 1].sha256 != head.get("head_sha256")
 
 
+def told(findings: int) -> str:
+    """How many things are not what the runs left."""
+    return "1 thing is not what it was" if findings == 1 else f"{findings:,} things are not what they were"
+
+
 def check_anchor(name: str, noted: bytes, records: list[Record], journal: bytes) -> list[Finding]:
     """Records and journal against the anchor: what it knows and is gone or other, and what it does not know."""
     findings = find_breaks(name, noted)
     if not noted and any(record.closed for record in records):
-        return [Finding(name, "the anchor is missing or empty")]
+        return [Finding(name, "the anchor is missing or empty: taken away, or never writable")]
     sound = [each.entry for each in whole_lines(noted) if each.sound]
     hashes: dict[str, list[Any]] = {}
     for entry in sound:
@@ -474,11 +479,7 @@ def main(words: list[str], data_dir: Path = Path("data")) -> int:
     for finding in findings:
         print(f"{finding.where}: {finding.what}")
     if findings:
-        many = "thing is" if len(findings) == 1 else "things are"
-        print(
-            f"{len(findings)} {many} not what they were; restore them from a backup, or ask who changed them.",
-            file=sys.stderr,
-        )
+        print(f"{told(len(findings))}; restore them from a backup, or ask who changed them.", file=sys.stderr)
         return 6
     held = "snapshots, records and decisions" if may_read(place / "raw") else "records and decisions"
     left_out = "the tables were" if may_read(place / "raw") else "snapshots, which you may not read, and tables were"

@@ -114,7 +114,7 @@ def show_summary(console: Console, ended: Ended) -> None:
             again = f" ({known:,} of the rows were refused before)" if known else ""
             console.print(Text(f"refusals by reason{again}"))
             console.print(_reasons(manifest["reasons"]))
-        console.print(Text(reconciliation_line(counts)), soft_wrap=True)
+        console.print(Text(reconciliation_line(counts, ended.outcome == "loaded")), soft_wrap=True)
     for line in _facts(ended):
         console.print(Text(line), soft_wrap=True)
 
@@ -146,6 +146,8 @@ def _facts(ended: Ended) -> list[str]:
 
 def window_text(run: Run) -> str:
     """The window in words."""
+    if run.options.full_refresh:
+        return "all rows (a full refresh)"
     cutoff = run.window.cutoff
     return f"from {short_instant(cutoff)}" if cutoff else "all rows (no watermark yet)"
 

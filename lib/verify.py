@@ -53,9 +53,7 @@ def print_verification(
             remedy = "restore the warehouse from a backup, or build the tables again with --full-refresh."
         findings += differing
     if findings:
-        raise StoredDataChanged(
-            f"{len(findings)} {'thing is' if len(findings) == 1 else 'things are'} not what they were; {remedy}"
-        )
+        raise StoredDataChanged(f"{standalone.told(len(findings))}; {remedy}")
     also = ", and what raw gives when every run is done again" if rebuild_for else ""
     out.print(f"snapshots, records, decisions and tables are what the runs left{also}", soft_wrap=True)
 

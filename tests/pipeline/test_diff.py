@@ -114,8 +114,8 @@ CASES: dict[str, tuple[Callable[[Layout], None], list[str]]] = {
         ),
         ["delivery: visits.csv (", "delivery: visits.csv (111111111111) only in the second"],
     ),
-    "rule": (judge(observed=0.5, passed=False), ["rule: zero_row_load: 1 (limit 1) holds → 0.5 (limit 1) FAILS"]),
-    "rule accepted": (judge(passed=False, overridden=True), ["rule: zero_row_load: 1 (limit 1) holds → 1 (limit 1)"]),
+    "rule": (judge(observed=0.5, passed=False), ["rule: zero_row_load: 100.00 % (limit ≥ 100.00 %) holds → 50.00 % (limit"]),
+    "rule accepted": (judge(passed=False, overridden=True), ["rule: zero_row_load: 100.00 % (limit ≥ 100.00 %) holds → 100.00 % "]),
     "a cell more": (
         show(lambda cells: cells.append(cell("z"))), ["notebook 02_stage: cell z: only in the second (Counts)"]
     ),

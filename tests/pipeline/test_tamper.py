@@ -354,7 +354,9 @@ def test_the_anchors_own_lines_are_chained(kept: Path) -> None:
     anchor.write_bytes(b"".join(lines).replace(b'"entries": 2', b'"entries": 1'))
     assert "anchor.jsonl line 3: was edited" in found(kept, with_anchor=True)
     anchor.unlink()
-    assert found(kept, with_anchor=True) == ["anchor.jsonl: the anchor is missing or empty"]
+    assert found(kept, with_anchor=True) == [
+        "anchor.jsonl: the anchor is missing or empty: taken away, or never writable"
+    ]
 
 
 # Without packages
