@@ -53,6 +53,9 @@ def put(*path: str, value: Any) -> Callable[[Layout], None]:
     return lambda layout: reseal(manifest(layout), change)
 
 
+WHOLE = "100.00 % (limit ≥ 100.00 %)"
+
+
 def judge(**facts: Any) -> Callable[[Layout], None]:
     """Change what the first rule of the gate's report found."""
 
@@ -114,8 +117,8 @@ CASES: dict[str, tuple[Callable[[Layout], None], list[str]]] = {
         ),
         ["delivery: visits.csv (", "delivery: visits.csv (111111111111) only in the second"],
     ),
-    "rule": (judge(observed=0.5, passed=False), ["rule: zero_row_load: 100.00 % (limit ≥ 100.00 %) holds → 50.00 % (limit"]),
-    "rule accepted": (judge(passed=False, overridden=True), ["rule: zero_row_load: 100.00 % (limit ≥ 100.00 %) holds → 100.00 % "]),
+    "rule": (judge(observed=0.5, passed=False), [f"rule: zero_row_load: {WHOLE} holds → 50.00 % (limit"]),
+    "rule accepted": (judge(passed=False, overridden=True), [f"rule: zero_row_load: {WHOLE} holds → {WHOLE}"]),
     "a cell more": (
         show(lambda cells: cells.append(cell("z"))), ["notebook 02_stage: cell z: only in the second (Counts)"]
     ),
