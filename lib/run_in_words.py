@@ -87,9 +87,9 @@ def use(manifest: dict[str, Any], earlier: Iterable[dict[str, Any]]) -> str:
     if verdict == "RUNNING":
         return "Wait for its end."
     if verdict != "FAILED":
-        holds = "This batch holds every rule that had something to judge" if verdict == "PASSED" else "The batch passed"
+        holds = "This batch holds every rule that had something to judge. " if verdict == "PASSED" else ""
         mind = verdict != "PASSED" or manifest.get("standing_overrides")
-        return f"{holds}; the tables may be used{', bearing in mind what is told below' if mind else ''}."
+        return f"{holds}The tables may be used{', bearing in mind what is told below' if mind else ''}."
     last = next((each for each in earlier if each.get("outcome") == "loaded"), None)
     if last is None:
         return "No run of this source had loaded before: there were no tables to use when it ended."
