@@ -158,8 +158,8 @@ def test_code_is_shown_and_hidden_by_keyboard(history: History, browser: webdriv
         ("held", "FAILED", ["missing_required_share", "Nothing was loaded", "--accept", "02 · Stage"]),
         ("overridden", "PASSED BY OVERRIDE", ["missing_required_share", "agreed with the clinic"]),
         ("refused", "FAILED", ["3.csv", "Nothing was loaded", "Have it delivered again"]),
-        ("killed", "FAILED", ["died before it could end", "Run again", "Not reached"]),
-        ("passed", "PASSED", ["40 read", "every rule holds"]),
+        ("killed", "FAILED", ["The run died after 02_stage had ended well", "Run again", "Not reached"]),
+        ("passed", "PASSED", ["40 read", "This batch holds every rule that had something to judge"]),
     ],
 )
 def test_the_first_screen_says_what_happened(

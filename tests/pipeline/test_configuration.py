@@ -117,7 +117,7 @@ def test_optional_columns_that_are_not_mapped_are_null(clinic: Clinic) -> None:
     clinic.config = {"columns": dict.fromkeys(("provider_id", "diagnosis_code", "visit_cost"))}
     needed = {"visit_id": "A", "patient_id": "P", "visit_date": "2025-03-01", "last_updated": LATER}
     result = good(clinic, csv_text([needed], tuple(needed)))
-    assert result.message.startswith("PASSED: all "), "no warning for ever about costs that cannot be there"
+    assert result.message.startswith("PASSED: "), "no warning for ever about costs that cannot be there"
     assert clinic.query("SELECT provider_id, diagnosis_code, visit_cost_cents FROM fact_visits") == [(None, None, None)]
     assert clinic.daily() == {"2025-03-01": (1, 1, 0, None, 1)}
 
