@@ -73,8 +73,8 @@ class RunResult:
 
     @property
     def failed_rules(self) -> set[str]:
-        """The critical rules that held the batch, accepted ones among them; none where none did. A batch that was loaded
-        before leaves no mark, so the gate's own report is asked."""
+        """The critical rules that held the batch, accepted ones among them; none where none did. A batch that was
+        loaded before leaves no mark, so the gate's own report is asked."""
         assert self.run is not None
         if self.exit_code != GateFailed.exit_code:
             return set()
