@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from lib.caveats import caveats
@@ -89,7 +90,7 @@ def first_screen(layout: Layout, run_id: str, end: dict[str, Any] | None = None)
         source=manifest["source"],
         sentence=sentence(manifest, [_stopping(each) for each in rules if _stops(each)]),
         next_step=next_step(manifest),
-        use=use(manifest, [previous, *before] if previous else []),
+        use=use(manifest, chain([previous] if previous else [], before)),
         facts=tuple(_facts(manifest)),
         reconciliation=reconciliation_line(counts, manifest.get("outcome") == "loaded"),
         fates=tuple((words.strip(), counts[name]) for name, words in FATE_WORDS.items() if name in counts),
