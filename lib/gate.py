@@ -17,7 +17,7 @@ from lib import clock as clocks
 from lib import config, files, suites
 from lib.errors import PipelineError, UsageError
 from lib.judged import BATCH, judged_profile, judged_staged, staged_parameters
-from lib.rule_history import EXACT, limit_text, value_text
+from lib.rule_history import EXACT, holds_text, limit_text, value_text
 from lib.suites import Comparison, Outcome, Severity
 
 Decision = Literal["PASSED", "PASSED WITH WARNINGS", "PASSED BY OVERRIDE", "FAILED"]
@@ -130,7 +130,7 @@ class GateResult:
                 "severity": each.severity,
                 "observed": _shown(each),
                 "threshold": _limit(each),
-                "passed": _passed(each),
+                "passed": holds_text(each.observed, each.passed, each.overridden),
                 "scope": each.scope,
             }
             for each in self.worst
@@ -249,12 +249,6 @@ def _worse(result: RuleResult, than: float | None) -> bool:
     if result.observed is None or than is None:
         return False
     return result.observed < than if result.comparison == ">=" else result.observed > than
-
-
-def _passed(result: RuleResult) -> str:
-    if result.overridden:
-        return "by override"
-    return "NO" if not result.passed else "yes" if result.observed is not None else "not judged"
 
 
 def _shown(result: RuleResult) -> str:

@@ -135,6 +135,13 @@ def value_text(value: float | None, unit: str) -> str:
     return f"{value:,}"
 
 
+def holds_text(observed: float | None, passed: bool, overridden: bool) -> str:
+    """Whether a rule holds, for people: `by override`, `NO`, `not judged` or `yes`."""
+    if overridden:
+        return "by override"
+    return "NO" if not passed else "yes" if observed is not None else "not judged"
+
+
 def limit_text(comparison: str, threshold: float | None, unit: str) -> str:
     """A rule's limit for people: `≤ 5.00 %`, or `no limit`."""
     if threshold is None:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from lib.errors import UsageError
 from lib.layout import Layout
-from lib.rule_history import RuleHistory, RulePoint, limit_text, rule_history, value_text
+from lib.rule_history import RuleHistory, RulePoint, holds_text, limit_text, rule_history, value_text
 from lib.terminal import consoles
 
 BLOCKS = "▁▂▃▄▅▆▇"
@@ -70,13 +70,12 @@ def _print_one(out: Console, rule: RuleHistory, limit: int) -> None:
     for name in ("run", "source", "observed", "limit", "holds", "scope", "outcome", ""):
         table.add_column(name, no_wrap=True, justify="right" if name == "observed" else "left")
     for each in rule.points[-limit:]:
-        holds = "by override" if each.overridden else "yes" if each.passed else "NO"
         cells = (
             each.run_id,
             each.source,
             value_text(each.observed, rule.unit),
             limit_text(each.comparison, each.threshold, rule.unit),
-            "not judged" if each.observed is None else holds,
+            holds_text(each.observed, each.passed, each.overridden),
             each.scope,
             each.outcome,
             _block(each),
