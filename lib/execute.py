@@ -255,9 +255,12 @@ class PatientVisitsEngine(NBClientEngine):  # type: ignore[misc]
             coalesce_streams=True,
             log=logging.getLogger("papermill"),
         )
+        # papermill saves the whole notebook twice a cell; this copy is seen by nobody before it is whole
+        save, nb_man.save = nb_man.save, lambda **_: None
         try:
             return client.execute()
         finally:
+            nb_man.save = save
             _forget_tasks()
             if client.kc is not None:
                 client.kc.stop_channels()

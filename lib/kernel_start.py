@@ -1,4 +1,5 @@
 """The first thing that runs in the pipeline's kernels; a script, run with `-P`, whose arguments are ipykernel's own.
+A kernel forked from a template (lib/template_start.py) comes in by `run_kernel`.
 
 It ties the kernel's life to its parent's, opens no port, hides values from the first cell on, and then is an ordinary
 IPython kernel.
@@ -14,10 +15,11 @@ from typing import Any
 TIED_VARIABLE = "PATIENT_VISITS_TIED"
 """Environment: not empty when the system may kill this kernel as soon as the thread that started it ends."""
 
+ROOT = str(Path(__file__).resolve().parent.parent)
 _PR_SET_PDEATHSIG = 1
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Have the system kill this process with its parent. Elsewhere than on Linux, ipykernel's own look at its parent,
     once a second, must do."""
     if sys.platform != "linux" or not os.environ.get(TIED_VARIABLE):
@@ -57,14 +59,15 @@ def _open_no_port(folder: Path) -> None:
     IOPubThread._setup_pipe_out = connect  # type: ignore[method-assign]
 
 
-def main() -> None:
-    _die_with_parent()
+def run_kernel() -> None:
+    """Be an IPython kernel, by the arguments in `sys.argv`, until it is shut down."""
     _open_no_port(Path(sys.argv[sys.argv.index("-f") + 1]).parent)
     from ipykernel.kernelapp import IPKernelApp
 
     app = IPKernelApp.instance()
     app.initialize()  # type: ignore[no-untyped-call]
-    sys.path.append(str(Path(__file__).resolve().parent.parent))
+    if ROOT not in sys.path:
+        sys.path.append(ROOT)
     from lib.confidential import LOG_VARIABLE, guard_kernel
 
     guard_kernel(Path(os.environ[LOG_VARIABLE]))
@@ -72,4 +75,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    die_with_parent()
+    run_kernel()

@@ -16,18 +16,25 @@ import threading
 import time
 from contextlib import suppress
 from functools import cache
+from importlib.metadata import EntryPoint
 from pathlib import Path
+from queue import Empty
 from types import TracebackType
 from typing import Any, Self
 
 import zmq
 import zmq.asyncio
+from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
+from jupyter_client.provisioning.factory import KernelProvisionerFactory
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+from nbclient.exceptions import DeadKernelError
 
 from lib.confidential import LOG_VARIABLE, RUN_VARIABLE, scrubbing_pipe
 from lib.errors import TemporaryFailure
 from lib.kernel_start import TIED_VARIABLE
+from lib.template import ForkedProcess, Template, TemplateGone
 
 _SOCKET_PATH_BYTES = 100
 """Longest path of a unix socket that every system takes (Linux 107, macOS 103)."""
@@ -38,6 +45,8 @@ _SWEEP_AFTER_SECONDS = 60
 _GRACE_SECONDS = 3.0
 """How long an interrupted kernel may take to leave its cell and roll back."""
 
+_PROVISIONER = "patient-visits"
+
 _KERNEL_OPTIONS = (
     "--HistoryManager.enabled=False",  # no copy of the code or its outputs in a file of the user's
     "--IPKernelApp.capture_fd_output=False",  # what C libraries write goes to the log, not into the notebook
@@ -46,7 +55,11 @@ _KERNEL_OPTIONS = (
 
 
 class OwnInterpreterKernelManager(KernelManager):
-    """A kernel manager that runs `sys.executable`, whatever kernelspecs the user has installed."""
+    """A kernel manager that runs `sys.executable`, whatever kernelspecs the user has installed: forked from `template`
+    where there is one, else started afresh. `first` is what a fork calls before it listens."""
+
+    template: Template | None = None
+    first: tuple[tuple[str, str], ...] = ()
 
     @property
     def kernel_spec(self) -> KernelSpec:
@@ -55,12 +68,68 @@ class OwnInterpreterKernelManager(KernelManager):
             argv=[sys.executable, "-P", start, "-f", "{connection_file}", *_KERNEL_OPTIONS],
             display_name="patient visits",
             language="python",
-            metadata={"kernel_provisioner": {"provisioner_name": "local-provisioner", "config": {}}},
+            metadata={"kernel_provisioner": {"provisioner_name": _PROVISIONER, "config": {}}},
         )
 
     def client(self, **options: Any) -> Any:
         """A client on the process's shared context, which is never terminated."""
         return super().client(context=_contexts()[1], **options)
+
+
+class KernelClient(AsyncKernelClient):
+    """A client whose kernel runs one notebook, for this client alone."""
+
+    async def wait_for_ready(self, timeout: float | None = None) -> None:
+        """Until the kernel answers and what it publishes arrives. Raises DeadKernelError; RuntimeError when it is mute.
+
+        The base class then waits a fifth of a second more for messages of others, of which there are none.
+        """
+        end = time.monotonic() + (timeout or float("inf"))
+        while time.monotonic() < end:
+            asked = self.kernel_info()
+            with suppress(Empty):
+                while (reply := await self.get_shell_msg(timeout=1))["parent_header"].get("msg_id") != asked:
+                    pass
+                while not _is_idle(await self.get_iopub_msg(timeout=1), asked):
+                    pass
+                self._handle_kernel_info_reply(reply)
+                return
+            if not await self._async_is_alive():
+                raise DeadKernelError("the kernel died before it answered")
+        raise RuntimeError("the kernel did not answer in time")
+
+
+def _is_idle(message: dict[str, Any], asked: str) -> bool:
+    says = message["content"].get("execution_state") if message["msg_type"] == "status" else None
+    return bool(says == "idle" and message["parent_header"].get("msg_id") == asked)
+
+
+class TemplateProvisioner(LocalProvisioner):
+    """Launches a manager's kernel; jupyter_client finds it by name."""
+
+    async def launch_kernel(self, cmd: list[str], **options: Any) -> Any:
+        manager = self.parent
+        assert isinstance(manager, OwnInterpreterKernelManager)
+        if manager.template is None:
+            return await super().launch_kernel(cmd, **options)
+        try:
+            process = manager.template.fork(
+                cmd[cmd.index("-f") :],
+                folder=options["cwd"],
+                environment=options["env"],
+                output=options["stderr"],
+                first=manager.first,
+            )
+        except TemplateGone:
+            return await super().launch_kernel(cmd, **options)
+        self.process: Any = process
+        self.pid, self.pgid, self.cwd = process.pid, process.pid, options["cwd"]
+        return self.connection_info
+
+
+KernelProvisionerFactory.provisioners[_PROVISIONER] = EntryPoint(
+    _PROVISIONER, f"{__name__}:{TemplateProvisioner.__name__}", KernelProvisionerFactory.GROUP_NAME
+)
 
 
 @cache
@@ -76,14 +145,24 @@ def _contexts() -> tuple[zmq.Context[Any], zmq.asyncio.Context]:
 class Kernel:
     """One kernel of a run: started ahead or by its context, handed to one execution, stopped for good.
 
-    `cwd` is the kernel's working folder; what it writes to its own stderr goes to `log`, scrubbed.
+    `cwd` is the kernel's working folder; what it writes to its own stderr goes to `log`, scrubbed. With a `template` it
+    is a fork of that, and calls the functions `first` (module, name) before its notebook comes.
     Start it from the main thread: elsewhere it may outlive a killed parent by a second.
     """
 
-    def __init__(self, run_id: str, cwd: Path, log: Path) -> None:
+    def __init__(
+        self,
+        run_id: str,
+        cwd: Path,
+        log: Path,
+        template: Template | None = None,
+        first: tuple[tuple[str, str], ...] = (),
+    ) -> None:
         self.run_id = run_id
         self.cwd = cwd
         self.log = log
+        self.template = template
+        self.first = first
         self._manager: OwnInterpreterKernelManager | None = None
         self._folder: _PrivateFolder | None = None
         self._used = False
@@ -123,9 +202,10 @@ class Kernel:
                 connection_file=str(folder / "kernel.json"),
                 transport="ipc",
                 ip=str(folder / "k"),
-                client_class="jupyter_client.asynchronous.AsyncKernelClient",  # nbclient awaits its replies
+                client_class=f"{__name__}.{KernelClient.__name__}",  # nbclient awaits its replies
                 shutdown_wait_time=_GRACE_SECONDS,
             )
+            manager.template, manager.first = self.template, self.first
             self._manager = manager
             output = scrubbing_pipe(self.log)
             try:
@@ -170,7 +250,7 @@ class Kernel:
     ) -> None:
         self.stop(interrupt=kind is not None and not issubclass(kind, Exception))
 
-    def _process(self) -> subprocess.Popen[Any] | None:
+    def _process(self) -> subprocess.Popen[Any] | ForkedProcess | None:
         return getattr(self._manager.provisioner, "process", None) if self._manager is not None else None
 
     def _environment(self, folder: Path) -> dict[str, str]:
@@ -230,7 +310,7 @@ def _sweep(parent: Path) -> None:
             os.close(lock)
 
 
-def _signal_group(process: subprocess.Popen[Any], number: signal.Signals) -> None:
+def _signal_group(process: subprocess.Popen[Any] | ForkedProcess, number: signal.Signals) -> None:
     """Signal the kernel and what it started: it leads a process group of its own. A process reaped already: nothing."""
     if process.poll() is None:
         with suppress(ProcessLookupError):

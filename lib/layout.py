@@ -14,6 +14,7 @@ RUN_ID_WIDTH = 6
 NOTEBOOKS = ("01_extract", "02_stage", "03_validate", "04_load", "05_analytics")
 """In the order in which they run."""
 REPORT = "dq_report.json"
+PAGE = "report.html"
 """What the gate found: in the record, and the newest beside the staged files."""
 
 

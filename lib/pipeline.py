@@ -10,22 +10,23 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, Protocol
 
+from lib.ahead import KernelsAhead
 from lib.anchor import note_records
 from lib.confidential import log_exception
 from lib.config import ROOT, Settings, resolve
 from lib.errors import BY_NAME, PipelineError, ReportIncomplete, TemporaryFailure
 from lib.execute import Execution, Failure, execute_notebook
-from lib.index import write_index
-from lib.layout import NOTEBOOKS, Layout
+from lib.kernels import Kernel
+from lib.layout import NOTEBOOKS, PAGE, Layout
 from lib.lock import hold_warehouse
 from lib.manifest import FILE_NAME, Manifest
 from lib.readers import open_to_readers
 from lib.record import Outcome, close_record, record_load, repair_records
-from lib.report import FILE_NAME as PAGE
-from lib.report import write_report
 from lib.resume import check_resumable, newest_run, note_finished, reopen, unfinished_notebooks
 from lib.run import Options, Run
+from lib.stages_ahead import StagesAhead
 from lib.state import write_state_copy
+from lib.template import Template
 from lib.warehouse import copy_aside, reading, writing
 
 
@@ -64,8 +65,12 @@ def run_pipeline(
     as_of: str | None,
     options: Options,
     progress: Progress,
+    template: Template | None = None,
 ) -> Ended:
-    """One run, from the source to the closed record. Raises PipelineError for what stops it before it begins."""
+    """One run, from the source to the closed record; its kernels are forks of the template, if there is one.
+
+    Raises PipelineError for what stops it before it begins.
+    """
     layout = Layout.at(resolve(data_dir), settings.warehouse)
     layout.create()
     with hold_warehouse(layout.lock_file, "run_pipeline.py run"), _signals_as_interrupts():
@@ -74,10 +79,17 @@ def run_pipeline(
         note_records(layout, settings.anchor)  # what was repaired; the close tells what cannot be noted
         run = Run.begin(settings, data_dir=data_dir, as_of=as_of, options=options)
         progress.began(run)
-        return _run_notebooks(run, list(NOTEBOOKS), config_file, progress)
+        return _run_notebooks(run, list(NOTEBOOKS), config_file, progress, template)
 
 
-def resume_pipeline(config_file: str, data_dir: Path, *, given: dict[str, Any], progress: Progress) -> Ended:
+def resume_pipeline(
+    config_file: str,
+    data_dir: Path,
+    *,
+    given: dict[str, Any],
+    progress: Progress,
+    template: Template | None = None,
+) -> Ended:
     """The newest run once more, from the first notebook that did not end well to the closed record; see lib/resume.py.
 
     `given` are settings given in place of the config's. Raises PipelineError, before anything is done, when the run
@@ -92,23 +104,28 @@ def resume_pipeline(config_file: str, data_dir: Path, *, given: dict[str, Any], 
         check_resumable(run, config_file, given)
         reopen(run)
         progress.resumed(run)
-        return _run_notebooks(run, unfinished_notebooks(run), config_file, progress)
+        return _run_notebooks(run, unfinished_notebooks(run), config_file, progress, template)
 
 
-def _run_notebooks(run: Run, names: list[str], config_file: str, progress: Progress) -> Ended:
+def _run_notebooks(
+    run: Run, names: list[str], config_file: str, progress: Progress, template: Template | None
+) -> Ended:
     executions: list[Execution] = []
     interrupt: KeyboardInterrupt | None = None
-    try:
-        for name in names:
-            executions.append(_execute(run, name, config_file, progress))
-            if executions[-1].failure:
-                break
-            note_finished(run, name)
-            _raise_lost_signal()
-    except KeyboardInterrupt as signalled:
-        interrupt = signalled
-    with _signals_ignored():
-        return _close(run, executions, interrupt)
+    with StagesAhead() as stages:
+        try:
+            with KernelsAhead(run, names, template) as kernels:
+                for name in names:
+                    executions.append(_execute(run, name, config_file, progress, kernels.take(name)))
+                    if executions[-1].failure:
+                        break
+                    stages.begin(run.record / f"{name}.ipynb")
+                    note_finished(run, name)
+                    _raise_lost_signal()
+        except KeyboardInterrupt as signalled:
+            interrupt = signalled
+        with _signals_ignored():
+            return _close(run, executions, interrupt, stages)
 
 
 def _prepare(layout: Layout, settings: Settings, options: Options, progress: Progress) -> None:
@@ -135,9 +152,12 @@ def _without_page(layout: Layout, repaired: list[str]) -> list[str]:
     return list(dict.fromkeys([*repaired, *(each for each in lacking if not (layout.record(each) / PAGE).exists())]))
 
 
-def _make_pages(layout: Layout, run_id: str, readers_group: str | None) -> None:
+def _make_pages(layout: Layout, run_id: str, readers_group: str | None, stages: StagesAhead | None = None) -> None:
     """What is made of a closed record for reading: its page, the index of all runs; then let the readers in."""
-    write_report(layout, run_id)
+    from lib.index import write_index
+    from lib.report import write_report
+
+    write_report(layout, run_id, stages)
     write_index(layout)
     open_to_readers(layout, [run_id], readers_group)
 
@@ -159,7 +179,7 @@ def _finish_report(layout: Layout, config_file: str, progress: Progress) -> None
         progress.repaired([run.run_id])
 
 
-def _execute(run: Run, name: str, config_file: str, progress: Progress) -> Execution:
+def _execute(run: Run, name: str, config_file: str, progress: Progress, kernel: Kernel | None = None) -> Execution:
     progress.notebook(name)
     try:
         execution = execute_notebook(
@@ -170,6 +190,7 @@ def _execute(run: Run, name: str, config_file: str, progress: Progress) -> Execu
             cwd=ROOT,
             log=run.log,
             on_cell=lambda done, total: progress.cell(name, done, total),
+            kernel=kernel,
         )
     finally:
         progress.stopped()
@@ -177,7 +198,7 @@ def _execute(run: Run, name: str, config_file: str, progress: Progress) -> Execu
     return execution
 
 
-def _close(run: Run, executions: list[Execution], interrupt: KeyboardInterrupt | None) -> Ended:
+def _close(run: Run, executions: list[Execution], interrupt: KeyboardInterrupt | None, stages: StagesAhead) -> Ended:
     """Decide the outcome, make the copies, close the record."""
     failure = executions[-1].failure if executions and not interrupt else None
     loaded = _is_loaded(run)
@@ -191,7 +212,7 @@ def _close(run: Run, executions: list[Execution], interrupt: KeyboardInterrupt |
                 record_load(run.layout, connection, run.run_id)
                 write_state_copy(connection, run.layout)
         close_record(run.layout, run.run_id, outcome, exit_code=exit_code, message=message, executions=executions)
-        _make_pages(run.layout, run.run_id, run.settings.readers_group)
+        _make_pages(run.layout, run.run_id, run.settings.readers_group, stages)
     except Exception as error:  # the tables are as they are; what is missing is a copy, and the next run makes it
         log_exception(run.log, error, "closing the record")
         exit_code, message = exit_code or ReportIncomplete.exit_code, message or _incomplete(run)

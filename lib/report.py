@@ -7,6 +7,7 @@ them. The first screen is lib/first_screen.py's.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,16 @@ from markupsafe import Markup
 from nbconvert import HTMLExporter
 
 from lib.first_screen import FirstScreen, first_screen
-from lib.layout import Layout
+from lib.layout import PAGE, Layout
 from lib.page import FOLDER, write_page
 from lib.reconciliation import FATE_WORDS
 from lib.safe_html import Outline, place_html
 from lib.shown import is_marked
+from lib.stages_ahead import StagesAhead
 from lib.stamp import TAG
 
-FILE_NAME = "report.html"
+WELL = "ended well"
+"""How a notebook went of which nothing is to be said."""
 
 SAID_BY_THE_PAGE = {TAG, "papermill-error-cell-tag"}
 """Tags of cells that say in a notebook what the page says by itself: how the run ended, and where it failed."""
@@ -56,30 +59,40 @@ class Stage:
     notes: list[str]
 
 
-def write_report(layout: Layout, run_id: str) -> Path:
+def write_report(layout: Layout, run_id: str, ahead: StagesAhead | None = None) -> Path:
     """Write the page beside its record and return its path. Raises UsageError when there is no such run."""
     screen = first_screen(layout, run_id)
     record, counted = layout.record(run_id), dict(screen.fates)
     return write_page(
-        record / FILE_NAME,
+        record / PAGE,
         "report.html.j2",
         screen=screen,
         fates=[(words, counted[words]) for name in FATES if (words := FATE_WORDS[name]) in counted],
-        stages=_stages(record, screen),
+        stages=_stages(record, screen, ahead),
     )
 
 
-def _stages(record: Path, screen: FirstScreen) -> list[Stage]:
-    exporter = HTMLExporter(
+def _stages(record: Path, screen: FirstScreen, ahead: StagesAhead | None) -> list[Stage]:
+    made = [ahead.take(name) if ahead and state == WELL else None for name, state in screen.notebooks]
+    return [
+        stage or make_stage(record / f"{name}.ipynb", state)
+        for stage, (name, state) in zip(made, screen.notebooks, strict=True)
+    ]
+
+
+@cache
+def _exporter() -> HTMLExporter:
+    return HTMLExporter(
         template_file="notebook.html.j2",
         extra_loaders=[FileSystemLoader(FOLDER)],
         sanitize_html=True,
         exclude_anchor_links=True,
     )
-    return [_stage(exporter, record / f"{name}.ipynb", state) for name, state in screen.notebooks]
 
 
-def _stage(exporter: HTMLExporter, path: Path, state: str) -> Stage:
+def make_stage(path: Path, state: str) -> Stage:
+    """One notebook's part of the page; a notebook that is not there or no notebook makes one that says so."""
+    exporter = _exporter()
     number, _, word = path.stem.partition("_")
     outline = Outline(f"stage-{number}")
     body, notes = None, [NOTES[state]] if state in NOTES else []

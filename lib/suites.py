@@ -18,6 +18,7 @@ import pandas as pd
 
 from lib import files
 from lib.config import ROOT
+from lib.deferred import defer
 from lib.errors import PipelineError
 
 Severity = Literal["critical", "warning"]
@@ -113,11 +114,20 @@ def run_suite(name: str, frame: pd.DataFrame, parameters: Mapping[str, Any], *, 
     return sorted((_outcome(name, each, scopes) for each in results), key=lambda each: order.index(each.rule))
 
 
+def import_library() -> None:
+    """Import Great Expectations, which takes a second: a kernel does it before its notebook is due."""
+    # Versions differ in whether they report their use over the network; none may.
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    defer(
+        "altair", "scipy.stats"
+    )  # half of the time, for one expectation that draws and one kind that no suite here has
+    import great_expectations  # noqa: F401
+
+
 def _validate(
     suite: dict[str, Any], frame: pd.DataFrame, parameters: Mapping[str, Any], result_format: Mapping[str, Any]
 ) -> list[Any]:
-    # Versions differ in whether they report their use over the network; none may.
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    import_library()
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 

@@ -19,6 +19,7 @@ from lib.cli.options import (
     given_settings,
 )
 from lib.errors import UsageError
+from lib.template import template_for
 
 
 @app.command(short_help="run the pipeline once (the default)")
@@ -47,31 +48,34 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing unless something fails.")] = False,
 ) -> None:
     """Take what the source delivers, stage it, put it before the gate, load it, report. This is the default command."""
-    from lib.config import load_settings
-    from lib.pipeline import resume_pipeline, run_pipeline
-    from lib.run import Options
-    from lib.terminal import consoles, make_progress, show_summary
-
     place = from_here(config), Path(from_here(data_dir))
-    given = given_settings(source, warehouse, lookback_hours)
-    out, errors = consoles()
-    progress = make_progress(out, quiet)
     if resume:
         _refuse_with_resume(
             {"--source": source, "--lookback-hours": lookback_hours, "--as-of": as_of,
              "--full-refresh": full_refresh, "--accept": accept, "--reason": reason}
         )  # fmt: skip
-        ended = resume_pipeline(*place, given=given, progress=progress)
-    else:
+    with template_for(place[1]) as template:  # it makes its imports beside ours
+        from lib.config import load_settings
+        from lib.pipeline import resume_pipeline, run_pipeline
+        from lib.run import Options
+        from lib.terminal import consoles, make_progress, show_summary
+
         _check_acceptance(accept, reason)
-        ended = run_pipeline(
-            load_settings(place[0], **given),
-            config_file=place[0],
-            data_dir=place[1],
-            as_of=as_of,
-            options=Options(full_refresh, tuple(accept or ()), reason, given),
-            progress=progress,
-        )
+        given = given_settings(source, warehouse, lookback_hours)
+        out, errors = consoles()
+        progress = make_progress(out, quiet)
+        if resume:
+            ended = resume_pipeline(*place, given=given, progress=progress, template=template)
+        else:
+            ended = run_pipeline(
+                load_settings(place[0], **given),
+                config_file=place[0],
+                data_dir=place[1],
+                as_of=as_of,
+                options=Options(full_refresh, tuple(accept or ()), reason, given),
+                progress=progress,
+                template=template,
+            )
     if not quiet:
         show_summary(out, ended)
     if ended.message:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from lib.template_start import KERNEL_NAME
 from tests.faults.trial import HANGS_AFTER, told
 from tests.faults.world import World
 
@@ -69,28 +71,34 @@ class Command:
             os.kill(kernel, signal.SIGKILL)
 
     def kernel(self) -> int | None:
-        """The process id of the kernel that runs now."""
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-                if parent == self.process.pid and b"kernel_start.py" in (folder / "cmdline").read_bytes():
-                    return int(folder.name)
-            except (OSError, ValueError, IndexError):
-                continue
-        return None
+        """The process id of a kernel that is there now."""
+        kernels = [each for each in _children(self.process.pid) for each in _children(each) if _is_kernel(each)]
+        return random.choice(kernels) if kernels else None  # of those that run and those that wait for their notebooks
+
+
+def _children(process: int) -> list[int]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, ValueError, IndexError):
+            if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == process:
+                found.append(int(folder.name))
+    return found
+
+
+def _is_kernel(process: int) -> bool:
+    with suppress(OSError):
+        return Path(f"/proc/{process}/comm").read_bytes().strip() == KERNEL_NAME
+    return False
 
 
 def processes_of(world: World) -> list[int]:
-    """Every process that works in this world: the command by its words, a kernel by the log in its environment."""
-    mark = os.fsencode(world.data_dir) + b"/logs"
+    """Every process that works in this world: the command and its kernels by their words."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            words, environment = (folder / "cmdline").read_bytes(), (folder / "environ").read_bytes()
-        except OSError:
-            continue
-        if int(folder.name) != os.getpid() and (mark in environment or (os.fsencode(world.data_dir) + b"\0") in words):
-            found.append(int(folder.name))
+        with suppress(OSError):
+            words = (folder / "cmdline").read_bytes()
+            if int(folder.name) != os.getpid() and (os.fsencode(world.data_dir) + b"\0") in words:
+                found.append(int(folder.name))
     return found
 
 

@@ -129,6 +129,11 @@ def what_it_holds(data: bytes, config: dict[str, Any]) -> Held | None:
 # The law
 
 
+def _tells(message: str, cell: str) -> bool:
+    """Whether the message holds the cell; letters alone as a whole word, since a broken cell may be a piece of ours."""
+    return bool(re.search(rf"\b{cell}\b", message)) if cell.isalpha() else cell in message
+
+
 def check_message(message: str, data: bytes, config: dict[str, Any]) -> None:
     """One line, without a cell of the file but names of its first row. The gate's own shares are no cells."""
     assert message and message.isprintable(), "one line"
@@ -144,7 +149,7 @@ def check_message(message: str, data: bytes, config: dict[str, Any]) -> None:
     cells = {each.strip(' \t"') for line in (first, *rest) for each in re.split('[,;\t|"]+', line)}
     names = {each.strip(' \t"') for each in re.split('[,;\t|"]+', first)}
     known = {each for each in names if not re.search(r"\d", each)} | {*COLUMNS}
-    told = [each for each in cells if len(each) >= 4 and not each.isdigit() and each in message]
+    told = [each for each in cells if len(each) >= 4 and not each.isdigit() and _tells(message, each)]
     assert not [each for each in told if not any(each in name for name in known)], "tells a value"
 
 

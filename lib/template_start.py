@@ -1,0 +1,132 @@
+"""A template of kernels: a process that imports once what the notebooks need, and then is forked for each kernel.
+
+A script, run with `-P`; its arguments are the descriptor of its socket and, for who reads a list of processes, the data
+folder. A fork has run nothing but imports: what one notebook does, none other sees. The template starts no thread and
+opens no file, so that there is nothing to share. It ends when the other end of its socket is closed.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+REQUEST_BYTES = 1 << 20
+KERNEL_NAME = b"visits-kernel"
+"""What a list of processes calls a forked kernel; 15 bytes at most."""
+
+_PR_SET_NAME = 15
+
+PREPARED = (
+    "ipykernel.kernelapp",
+    "ipykernel.ipkernel",
+    "ipykernel.zmqshell",
+    "matplotlib_inline.backend_inline",
+    "matplotlib.backends.backend_agg",
+    "lib.analytics",
+    "lib.confidential",
+    "lib.extract",
+    "lib.fates",
+    "lib.frames",
+    "lib.history_plots",
+    "lib.lateness",
+    "lib.load",
+    "lib.plots",
+    "lib.rule_trends",
+    "lib.run",
+    "lib.run_plots",
+    "lib.show",
+    "lib.stage",
+    "lib.validate",
+)
+"""What every kernel, and some notebook, imports. What costs a second and serves one notebook is not here."""
+
+
+def main() -> None:
+    from lib.kernel_start import die_with_parent
+
+    die_with_parent()
+    control = socket.socket(fileno=int(sys.argv[1]))
+    gc.disable()  # what is imported stays
+    for name in PREPARED:
+        importlib.import_module(name)
+    gc.freeze()
+    _serve(control)
+
+
+def _serve(control: socket.socket) -> None:
+    """Answer requests: a kernel to be forked, or how one ended. One message each way, JSON."""
+    while received := socket.recv_fds(control, REQUEST_BYTES, 1):
+        message, descriptors, _, _ = received
+        if not message:
+            return
+        request = json.loads(message)
+        if "ended" in request:
+            answer = {"code": _exit_code(request["ended"])}
+        else:
+            answer = {"pid": _fork(request, descriptors[0], control)}
+            os.close(descriptors[0])
+        control.send(json.dumps({"number": request["number"], **answer}).encode())
+
+
+def _exit_code(pid: int) -> int | None:
+    """Of a forked kernel that ended: its exit code, or minus the signal that killed it. None while it runs."""
+    ended, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if ended else None
+
+
+def _fork(request: dict[str, Any], output: int, control: socket.socket) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        control.close()
+        _become_kernel(request, output)
+        code = 0
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 1
+    finally:  # never back into the template
+        os._exit(code)
+
+
+def _become_kernel(request: dict[str, Any], output: int) -> None:
+    """What a process started afresh has: a session, environment, folder, arguments and output of its own."""
+    from lib.kernel_start import TIED_VARIABLE, die_with_parent, run_kernel
+
+    os.setsid()
+    os.environ.clear()
+    os.environ.update(request["environment"], **{TIED_VARIABLE: "1", "JPY_PARENT_PID": str(os.getppid())})
+    die_with_parent()
+    _name_process()
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for target, descriptor in ((0, nothing), (1, output), (2, output)):
+        os.dup2(descriptor, target)
+    os.close(nothing)
+    os.close(output)
+    os.chdir(request["folder"])
+    os.umask(request["umask"])
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.argv = ["kernel_start.py", *request["arguments"]]
+    gc.enable()
+    for name, function in request["first"]:
+        getattr(importlib.import_module(name), function)()
+    run_kernel()
+
+
+def _name_process() -> None:
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_NAME, KERNEL_NAME, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    sys.path.append(str(Path(__file__).resolve().parent.parent))
+    main()
