@@ -38,8 +38,8 @@ lint: $(READY) ## check style, types, and that no notebook carries outputs
 	@$(PY) -m mypy
 	@$(PY) -m nbstripout --verify --extra-keys metadata.language_info notebooks/*.ipynb
 
-bench: $(READY) ## measure time and memory
-	@$(PY) benchmarks/bench.py $(ARGS)
+bench: $(READY) ## measure time and memory beside two peers (benchmarks/README.md)
+	@$(PY) -m benchmarks.bench $(ARGS)
 
 lock: ## bring requirements.lock up to pyproject.toml (needs uv); ARGS=--upgrade renews every version
 	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

@@ -46,14 +46,16 @@ class Visits:
         return Visits(**{name: column[places] for name, column in vars(self).items()})
 
 
-def write_deliveries(folder: Path, rows: int, increment: int = INCREMENT_ROWS, seed: int = SEED) -> tuple[Path, Path]:
+def write_deliveries(
+    folder: Path, rows: int, increment: int = INCREMENT_ROWS, *, broken: float = 0.01, seed: int = SEED
+) -> tuple[Path, Path]:
     """Write `visits.csv` of `rows` records and `visits_next.csv` of `increment` into `folder`; their paths."""
     rng = np.random.default_rng(seed)
     clinic = _draw(rng, rows, 0, np.arange(rows) * DAYS // max(rows, 1), rows)
-    first = _write(folder / "visits.csv", rng, clinic, clinic, repeats=0.02, versions=0.02)
+    first = _write(folder / "visits.csv", rng, clinic, clinic, repeats=0.02, versions=0.02, broken=broken)
     newest = clinic.take(np.argsort(clinic.stamp)[-max(increment, 1) :])  # the window still holds these
     new = _draw(rng, increment, rows, np.full(increment, DAYS + 30), rows)
-    second = _write(folder / "visits_next.csv", rng, new, newest, repeats=0.03, versions=0.15)
+    second = _write(folder / "visits_next.csv", rng, new, newest, repeats=0.03, versions=0.15, broken=broken)
     return first, second
 
 
@@ -83,11 +85,11 @@ def _zipf(rng: np.random.Generator, kinds: int, rows: int) -> np.ndarray:
 
 
 def _write(
-    path: Path, rng: np.random.Generator, new: Visits, known: Visits, *, repeats: float, versions: float
+    path: Path, rng: np.random.Generator, new: Visits, known: Visits, *, repeats: float, versions: float, broken: float
 ) -> Path:
     """Write one record for every place of `new`: itself, or at some places a row of `known`, repeated or corrected."""
     rows = len(new.number)
-    fate, breaks = rng.random(rows), np.where(rng.random(rows) < 0.01, rng.integers(1, len(BREAKS) + 1, rows), 0)
+    fate, breaks = rng.random(rows), np.where(rng.random(rows) < broken, rng.integers(1, len(BREAKS) + 1, rows), 0)
     again = np.flatnonzero(fate < repeats + versions)
     picked = known.take(rng.integers(0, len(known.number), len(again)))
     corrected = np.flatnonzero(fate[again] >= repeats)
