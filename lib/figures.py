@@ -12,9 +12,12 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec
 
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.style import context
+from PIL import Image
 
 from lib import shown
 
@@ -106,11 +109,14 @@ def describe(figure: Figure) -> str:
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as PNG; the same figure gives the same bytes."""
+    """The figure as PNG; the same figure gives the same bytes. Drawn once: `savefig` would draw it twice."""
     buffer = io.BytesIO()
+    canvas = FigureCanvasAgg(figure)
     with context(["default", STYLE]), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a letter that the font lacks is drawn as a box
-        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+        canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    Image.fromarray(pixels).save(buffer, "png", compress_level=3, dpi=(DPI, DPI))
     return buffer.getvalue()
 
 

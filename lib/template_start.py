@@ -1,8 +1,8 @@
 """A template of kernels: a process that imports once what the notebooks need, and then is forked for each kernel.
 
 A script, run with `-P`; its arguments are the descriptor of its socket and, for who reads a list of processes, the data
-folder. A fork has run nothing but imports: what one notebook does, none other sees. The template starts no thread and
-opens no file, so that there is nothing to share. It ends when the other end of its socket is closed.
+folder. A fork has run nothing but imports and an empty picture: what one notebook does, none other sees. The template
+starts no thread and opens no file: there is nothing to share. It ends when the other end of its socket is closed.
 """
 
 from __future__ import annotations
@@ -56,8 +56,16 @@ def main() -> None:
     gc.disable()  # what is imported stays
     for name in PREPARED:
         importlib.import_module(name)
+    _draw_nothing()
     gc.freeze()
     _serve(control)
+
+
+def _draw_nothing() -> None:
+    """One empty picture: what matplotlib looks up for its first is then known to all forks."""
+    from lib.figures import nothing_to_draw, png
+
+    png(nothing_to_draw("", ""))
 
 
 def _serve(control: socket.socket) -> None:

@@ -27,6 +27,7 @@ from lib.report import write_report
 from lib.resume import attempts, check_resumable, newest_run, note_finished, reopen, unfinished_notebooks
 from lib.run import Run
 from lib.standalone import check_records, read_records
+from lib.template_start import KERNEL_NAME
 from lib.used_code import used_code
 from lib.warehouse import writing
 from tests.pipeline.clinic import ROOT, Clinic, row
@@ -389,14 +390,12 @@ def test_a_run_that_failed_in_04_is_resumed_once_the_bug_is_mended(project: Proj
 
 
 def kernels_of(project: Project) -> list[int]:
-    mark = str(project.data_dir / "logs").encode()
+    mark = os.fsencode(project.data_dir) + b"\0"
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if mark in (folder / "environ").read_bytes():
+        with suppress(OSError):
+            if mark in (folder / "cmdline").read_bytes() and (folder / "comm").read_bytes().strip() == KERNEL_NAME:
                 found.append(int(folder.name))
-        except OSError:
-            continue
     return found
 
 
