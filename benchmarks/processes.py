@@ -51,11 +51,12 @@ class _Peaks:
         """One look at the tree. A process once seen stays followed, also when its parent has gone."""
         self.known = {pid for seen in (self.known | {root}) for pid in _with_children(seen)}
         pss = rss = 0
-        for pid in self.known:
+        for pid in sorted(self.known):
             try:
                 one = _memory(pid)
                 self.cpu[pid] = sum(psutil.Process(pid).cpu_times()[:2])
             except (OSError, psutil.Error):  # it ended meanwhile
+                self.known.discard(pid)
                 continue
             pss, rss = pss + one[0], rss + one[1]
         self.pss, self.rss = max(self.pss, pss), max(self.rss, rss)
@@ -74,6 +75,10 @@ def watched(command: list[str], *, cwd: Path, log: Path, env: dict[str, str] | N
         try:
             _, status, usage = os.wait4(process.pid, 0)
             seconds = time.monotonic() - began
+        except BaseException:  # the benchmark itself was interrupted
+            process.terminate()
+            process.wait()
+            raise
         finally:
             ended.set()
             watcher.join()
@@ -92,17 +97,17 @@ def _watch(root: int, peaks: _Peaks, ended: threading.Event) -> None:
 
 
 def _with_children(root: int) -> list[int]:
-    """The process and all that descend from it, as the system tells now; none when it has ended."""
+    """The process and all that descend from it, as far as the system tells now."""
+    found = [root]
     try:
         if not Path("/proc").exists():
             return [root, *(each.pid for each in psutil.Process(root).children(recursive=True))]
-        found = [root]
         for task in Path(f"/proc/{root}/task").iterdir():
             for child in (task / "children").read_text().split():
                 found += _with_children(int(child))
-        return found
-    except (OSError, psutil.Error):
-        return []
+    except (OSError, psutil.Error):  # it ended, or a thread of it
+        pass
+    return found
 
 
 def _memory(pid: int) -> tuple[int, int]:
