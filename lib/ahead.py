@@ -9,10 +9,7 @@ from typing import Self
 from lib.config import ROOT
 from lib.kernels import Kernel
 from lib.run import Run
-from lib.template import Template
-
-FIRST = {"03_validate": (("lib.suites", "import_library"),)}
-"""What a notebook's kernel does before it listens, since it takes long and no other notebook needs it."""
+from lib.template import LONG_IMPORTS, Template
 
 
 class KernelsAhead:
@@ -22,10 +19,11 @@ class KernelsAhead:
 
     def __init__(self, run: Run, names: Sequence[str], template: Template | None) -> None:
         self._waiting = {
-            name: Kernel(run.run_id, ROOT, run.log, template, FIRST.get(name, ()) if template else ()) for name in names
+            name: Kernel(run.run_id, ROOT, run.log, template, LONG_IMPORTS.get(name, ()) if template else ())
+            for name in names
         }
         self._ahead = template is not None
-        self._start([*names[:1], *(name for name in names if name in FIRST)])
+        self._start([*names[:1], *(name for name in names if name in LONG_IMPORTS)])
 
     def take(self, name: str) -> Kernel:
         """The notebook's kernel, which the caller stops; the next one begins to start."""

@@ -278,7 +278,7 @@ def _signals_as_interrupts() -> Iterator[None]:
         raise _interruption(number)
 
     before = {signal.SIGTERM: signal.signal(signal.SIGTERM, interrupt)}
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where a shell had it ignored
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # where a shell had it ignored, it stays so
         before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
     try:
         yield
@@ -294,6 +294,11 @@ def _signals_as_interrupts() -> Iterator[None]:
 _signalled: list[int] = []
 
 
+def was_signalled() -> bool:
+    """Whether a signal came during the last run, whatever became of the run."""
+    return bool(_signalled)
+
+
 def _interruption(number: int) -> KeyboardInterrupt:
     return Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
 
@@ -303,7 +308,7 @@ def _exit_code(interruption: KeyboardInterrupt) -> int:
 
 
 def _raise_lost_signal() -> None:
-    if _signalled:
+    if was_signalled():
         raise _interruption(_signalled[0])
 
 

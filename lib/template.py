@@ -23,6 +23,10 @@ from typing import Any, Self
 from lib.kernel_start import TIED_VARIABLE
 from lib.template_start import REQUEST_BYTES
 
+LONG_IMPORTS = {"03_validate": (("lib.suites", "import_library"),)}
+"""What takes a second and one notebook needs, as functions (module, name). Its kernel calls them before it listens; a
+template that is kept for many runs has called them itself."""
+
 
 class TemplateGone(Exception):
     """The template ended: a kernel must be started without it."""
@@ -83,12 +87,13 @@ class ForkedProcess:
 class Template:
     """One template process; its kernels die with it, and it dies with this process.
 
+    One that is `kept` serves many runs.
     Linux only (`supported`): elsewhere libraries do not bear a fork, and each kernel is started by itself.
     """
 
     supported = sys.platform == "linux"
 
-    def __init__(self, data_dir: str | Path) -> None:
+    def __init__(self, data_dir: str | Path, *, kept: bool = False) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._lock = threading.Lock()
         self._asked = 0
@@ -101,6 +106,7 @@ class Template:
                     str(Path(__file__).with_name("template_start.py")),
                     str(theirs.fileno()),
                     str(data_dir),
+                    *(":".join(each) for calls in LONG_IMPORTS.values() for each in calls if kept),
                 ],
                 env={
                     **os.environ,
@@ -170,10 +176,10 @@ class Template:
 
 
 @contextmanager
-def template_for(data_dir: str | Path) -> Iterator[Template | None]:
+def template_for(data_dir: str | Path, *, kept: bool = False) -> Iterator[Template | None]:
     """A template while the block lasts; None where a fork is not supported."""
     if not Template.supported:
         yield None
         return
-    with Template(data_dir) as template:
+    with Template(data_dir, kept=kept) as template:
         yield template

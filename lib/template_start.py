@@ -1,8 +1,9 @@
 """A template of kernels: a process that imports once what the notebooks need, and then is forked for each kernel.
 
-A script, run with `-P`; its arguments are the descriptor of its socket and, for who reads a list of processes, the data
-folder. A fork has run nothing but imports and an empty picture: what one notebook does, none other sees. The template
-starts no thread and opens no file: there is nothing to share. It ends when the other end of its socket is closed.
+A script, run with `-P`; its arguments are the descriptor of its socket, for who reads a list of processes the data
+folder, and functions (module:name) to be called after the imports. A fork has run nothing but those and an empty
+picture: what one notebook does, none other sees. The template starts no thread and opens no file: there is nothing to
+share. It ends when the other end of its socket is closed.
 """
 
 from __future__ import annotations
@@ -56,6 +57,9 @@ def main() -> None:
     gc.disable()  # what is imported stays
     for name in PREPARED:
         importlib.import_module(name)
+    for each in sys.argv[3:]:
+        module, _, function = each.partition(":")
+        getattr(importlib.import_module(module), function)()
     _draw_nothing()
     gc.freeze()
     _serve(control)

@@ -15,6 +15,9 @@ import typer
 from lib.cli import run  # noqa: F401 (each adds its commands; --help lists them in this order)
 
 # isort: split
+from lib.cli import watch  # noqa: F401
+
+# isort: split
 from lib.cli import check, decide, keep, look  # noqa: F401
 from lib.cli.app import app
 from lib.cli.options import from_here
