@@ -77,6 +77,7 @@ def measure(options: argparse.Namespace) -> Results:
         (options.out / "results.json").write_text(json.dumps(asdict(results), indent=1) + "\n")
 
     bench = Bench(chosen, options.out, Results(settings, describe()), options.max_gib, save)
+    bench.leave_out_missing()
     for rows in options.sizes:
         print(f"\n{rows:,} rows", flush=True)
         bench.compare(rows, options.rounds, options.full_rounds or options.rounds)
@@ -97,8 +98,6 @@ def _peer_versions() -> dict[str, str]:
 def main(arguments: list[str] | None = None) -> int:
     """The command; its exit code."""
     options = options_of(arguments)
-    if options.stored is None and not options.sizes:
-        options.look = options.look or []
     options.out.mkdir(parents=True, exist_ok=True)
     options.out = options.out.resolve()
     try:

@@ -43,6 +43,12 @@ class Ours:
     env: tuple[tuple[str, str], ...] = ()
     is_ours: bool = True
 
+    def is_there(self, folder: Path) -> bool:
+        """Whether this version knows the warehouse: otherwise its address is a usage error."""
+        (folder / "data").mkdir()
+        words = ["run_pipeline.py", "status", "--data-dir", str(folder / "data"), *self._warehouse_option()]
+        return watched([sys.executable, *words], cwd=ROOT, log=folder / "log").exit_code != 2
+
     def prepare(self, folder: Path) -> None:
         """Nothing: the first run makes its data folder."""
 
@@ -50,7 +56,7 @@ class Ours:
         """One run of the command."""
         command = [sys.executable, "run_pipeline.py", "--quiet", "--source", str(source)]
         command += ["--data-dir", str(folder / "data"), "--as-of", clock.strftime("%Y-%m-%dT%H:%M:%SZ")]
-        command += ["--warehouse", f"{self.warehouse}:///warehouse.{self.warehouse}"] if self.warehouse else []
+        command += self._warehouse_option()
         command += ["--config", str(self.config)] if self.config else []
         return watched(command, cwd=ROOT, log=folder / "log", env=dict(self.env))
 
@@ -59,6 +65,9 @@ class Ours:
         if self.warehouse:
             return read_tables(folder / "data" / f"warehouse.{self.warehouse}", _OURS_DUCKDB)
         return read_tables(folder / "data" / "warehouse.db", _OURS_SQLITE)
+
+    def _warehouse_option(self) -> list[str]:
+        return ["--warehouse", f"{self.warehouse}:///warehouse.{self.warehouse}"] if self.warehouse else []
 
 
 @dataclass(frozen=True)

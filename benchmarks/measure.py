@@ -46,6 +46,15 @@ class Bench:
     max_gib: float
     saved: Callable[[Results], None]
 
+    def leave_out_missing(self) -> None:
+        """Those of ours whose warehouse this version does not have take no part; the results say so."""
+        for key, each in list(self.everyone.items()):
+            with _workplace(self.out) as place:
+                if isinstance(each, Ours) and not each.is_there(place):
+                    self.results.notes.append(f"{each.name}: this version has no such warehouse; left out.")
+                    print(self.results.notes[-1], flush=True)
+                    del self.everyone[key]
+
     def compare(self, rows: int, repeats: int, full_repeats: int) -> None:
         """Full load of `rows`, the next day's increment, and that increment alone, by everyone in turn.
 
@@ -134,11 +143,6 @@ class Bench:
         """One load, kept among the results, and its tables too in the first round; whether it went well."""
         each = self.everyone[key]
         took = each.load(folder, source, clock)
-        if key == "duckdb" and took.exit_code == 2 and not any(x["contender"] == key for x in self.results.loads):
-            self.results.notes.append(f"{each.name}: this version has no such warehouse; left out.")
-            print(f"  {self.results.notes[-1]}", flush=True)
-            del self.everyone[key]
-            return False
         if not self._went_well(each, f"{job} of {rows:,} rows", took):
             return False
         self.results.loads.append({"contender": key, "rows": rows, "job": job, "repeat": repeat, **_told(took)})

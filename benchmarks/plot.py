@@ -30,11 +30,12 @@ def write_plot(results: dict[str, Any], path: Path) -> Path:
         figure, axes = pyplot.subplots(
             len(measured),
             2,
-            figsize=(_WIDTH, sum(heights) * _BAR + 0.55 * len(measured) + 0.3),
+            figsize=(_WIDTH, sum(heights) * _BAR + 0.7 * len(measured) + 0.3),
             squeeze=False,
             gridspec_kw={"height_ratios": heights},
             layout="constrained",
         )
+        figure.get_layout_engine().set(h_pad=0.06, hspace=0.05)
         for row, rows in enumerate(measured):
             for column, job in enumerate((FULL, INCREMENT)):
                 _draw(axes[row][column], results, job, rows, named=column == 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 from typing import Any
@@ -80,49 +81,63 @@ def _loads(results: dict[str, Any]) -> str:
     return _table(head, lines, left=3)
 
 
-def ratios(results: dict[str, Any]) -> list[tuple[str, float, str]]:
-    """What is compared: in words, the ratio of medians within this one run, and what it is to be."""
-    found: list[tuple[str, float, str]] = []
+@dataclass(frozen=True)
+class Ratio:
+    """One comparison: in words, as a ratio of medians of wall-clock and of processor seconds, and its aim (wall)."""
 
-    def middle(key: str, job: str, rows: int) -> float | None:
-        taken = values(results, key, job, rows)
-        return median(taken) if taken else None
+    words: str
+    wall: float
+    cpu: float
+    aim: str
 
-    def add(words: str, above: float | None, below: float | None, aim: str) -> None:
-        if above is not None and below:
-            found.append((words, above / below, aim))
 
+def ratios(results: dict[str, Any]) -> list[Ratio]:
+    """What is compared, within this one run; only what was measured."""
+    found: list[Ratio] = []
     measured = sizes(results)
+
+    def add(words: str, above: _Load, below: _Load, aim: str = "", less: tuple[_Load, _Load] | None = None) -> None:
+        """`less`: loads whose time is taken off above and below first."""
+        pairs = []
+        for what in ("seconds", "cpu"):
+            upper, lower = (_middle(results, load, what) for load in (above, below))
+            off = [_middle(results, load, what) for load in less or ()] or [0.0, 0.0]
+            if upper is None or lower is None or None in off or lower <= off[1]:
+                return
+            pairs.append((upper - off[0]) / (lower - off[1]))
+        found.append(Ratio(words, *pairs, aim))
+
     for key in OURS:
-        name = NAMES[key]
         for rows in measured:
-            size, is_large = number_in_words(rows), rows >= 10_000_000
-            loaded = f"1k increment on {size} loaded, {name}"
-            full = f"full load of {size}, {name}"
-            increment = middle(key, INCREMENT, rows)
-            add(f"{loaded} / dbt-duckdb", increment, middle("dbt", INCREMENT, rows), "≤ 1.2" if rows <= 1_000 else "")
-            add(f"{loaded} / on an empty table", increment, middle(key, ON_EMPTY, rows), "≤ 1.3" if is_large else "")
-            aim = ("≤ 1.0" if key == "duckdb" else "≤ 1.5") if is_large else ""
-            add(f"{full} / dbt-duckdb", middle(key, FULL, rows), middle("dbt", FULL, rows), aim)
-            add(
-                f"pandas + SQLite / {full}",
-                middle("pandas", FULL, rows),
-                middle(key, FULL, rows),
-                "≥ 4" if is_large else "",
-            )
+            large, name, size = rows >= 10_000_000, NAMES[key], number_in_words(rows)
+            increment, full = (key, INCREMENT, rows), (key, FULL, rows)
+            words = f"1k increment on {size} loaded, {name}"
+            add(f"{words} / dbt-duckdb", increment, ("dbt", INCREMENT, rows), "≤ 1.2" if rows <= 1_000 else "")
+            add(f"{words} / on an empty table", increment, (key, ON_EMPTY, rows), "≤ 1.3" if large else "")
+            aim = ("≤ 1.0" if key == "duckdb" else "≤ 1.5") if large else ""
+            add(f"full load of {size}, {name} / dbt-duckdb", full, ("dbt", FULL, rows), aim)
+            add(f"pandas + SQLite / full load of {size}, {name}", ("pandas", FULL, rows), full, "≥ 4" if large else "")
     for key, name in NAMES.items():
-        for smaller, larger in pairwise(measured[1:]):
-            fixed = middle(key, FULL, measured[0])
-            small, large = (middle(key, FULL, rows) for rows in (smaller, larger))
-            if fixed is not None and small is not None and large is not None and small > fixed:
-                words = f"{number_in_words(larger)} / {number_in_words(smaller)} above the fixed price, {name}"
-                add(words, large - fixed, small - fixed, f"≤ {larger // smaller}" if key in OURS else "")
+        for small, large in pairwise(measured[1:]):
+            words = f"{number_in_words(large)} / {number_in_words(small)} above the fixed price, {name}"
+            fixed = (key, FULL, measured[0])
+            aim = f"≤ {large // small}" if key in OURS else ""
+            add(words, (key, FULL, large), (key, FULL, small), aim, less=(fixed, fixed))
     return found
 
 
+_Load = tuple[str, str, int]
+"""Contender, job, rows."""
+
+
+def _middle(results: dict[str, Any], load: _Load, what: str) -> float | None:
+    taken = values(results, *load, what)
+    return median(taken) if taken else None
+
+
 def _ratios(results: dict[str, Any]) -> str:
-    lines = [[words, f"**{ratio:.2f}**", aim] for words, ratio, aim in ratios(results)]
-    return _table(["ratio of medians", "", "aim"], lines, left=1) if lines else ""
+    lines = [[each.words, f"**{each.wall:.2f}**", f"{each.cpu:.2f}", each.aim] for each in ratios(results)]
+    return _table(["ratio of medians", "seconds", "CPU s", "aim (seconds)"], lines, left=1) if lines else ""
 
 
 def _looks(results: dict[str, Any]) -> list[str]:
