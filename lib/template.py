@@ -113,7 +113,9 @@ class Template:
                     TIED_VARIABLE: "1" if tied else "",
                     "JPY_PARENT_PID": str(os.getpid()),
                     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-                    "OPENBLAS_NUM_THREADS": "1",  # no notebook does linear algebra; a thread would not survive a fork
+                    # A thread would not survive a fork: no notebook does linear algebra, and Arrow uses mimalloc.
+                    "OPENBLAS_NUM_THREADS": "1",
+                    "JE_ARROW_MALLOC_CONF": "background_thread:false",
                 },
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
