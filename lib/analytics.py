@@ -4,12 +4,11 @@ Facts are aggregated in the warehouse (lib/sql/analytics); at most one row a day
 lib/disclosure.py: groups of fewer than `minimum` visits are merged, sums and averages of costs have three significant
 digits.
 `source` limits a frame to one source; None means all. An empty warehouse gives empty frames with the same columns.
-Errors of SQLite pass through as they are.
+Errors of the warehouse pass through as they are.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from bisect import bisect_right
 from datetime import date
 from typing import Any, Literal
@@ -26,6 +25,7 @@ from lib.disclosure import (
     small_groups,
 )
 from lib.sql import statement
+from lib.warehouses.interface import Connection
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 NOT_RECORDED = "not recorded"
@@ -66,7 +66,7 @@ _CHANGES = {"period": TEXT, "grain": TEXT} | dict.fromkeys(
 
 
 def visits_per_day(
-    connection: sqlite3.Connection,
+    connection: Connection,
     minimum: int = MINIMUM,
     source: str | None = None,
     weeks: int | None = 26,
@@ -81,7 +81,7 @@ def visits_per_day(
 
 
 def visits_per_week(
-    connection: sqlite3.Connection,
+    connection: Connection,
     minimum: int = MINIMUM,
     source: str | None = None,
     weeks: int | None = 53,
@@ -96,7 +96,7 @@ def visits_per_week(
 
 
 def cost_per_day(
-    connection: sqlite3.Connection,
+    connection: Connection,
     minimum: int = MINIMUM,
     source: str | None = None,
     weeks: int | None = 26,
@@ -107,7 +107,7 @@ def cost_per_day(
 
 
 def cost_per_week(
-    connection: sqlite3.Connection,
+    connection: Connection,
     minimum: int = MINIMUM,
     source: str | None = None,
     weeks: int | None = 53,
@@ -118,7 +118,7 @@ def cost_per_week(
 
 
 def weekday_pattern(
-    connection: sqlite3.Connection, minimum: int = MINIMUM, source: str | None = None, weeks: int | None = 53
+    connection: Connection, minimum: int = MINIMUM, source: str | None = None, weeks: int | None = 53
 ) -> pd.DataFrame:
     """Grain: one row per weekday, Monday first; `mean_visits` over all its days since the first visit of the range."""
     days = _calendar(_days(connection, source))
@@ -135,22 +135,20 @@ def weekday_pattern(
 
 
 def top_diagnoses(
-    connection: sqlite3.Connection, minimum: int = MINIMUM, source: str | None = None, top: int = 12
+    connection: Connection, minimum: int = MINIMUM, source: str | None = None, top: int = 12
 ) -> pd.DataFrame:
     """Grain: one row per diagnosis code, the `top` most frequent, then "other"; see `_top`."""
     return _top(connection, "diagnosis_code", minimum, source, top)
 
 
 def top_providers(
-    connection: sqlite3.Connection, minimum: int = MINIMUM, source: str | None = None, top: int = 12
+    connection: Connection, minimum: int = MINIMUM, source: str | None = None, top: int = 12
 ) -> pd.DataFrame:
     """Grain: one row per provider, the `top` most visited, then "other"; see `_top`."""
     return _top(connection, "provider_id", minimum, source, top)
 
 
-def cost_distribution(
-    connection: sqlite3.Connection, minimum: int = MINIMUM, source: str | None = None
-) -> pd.DataFrame:
+def cost_distribution(connection: Connection, minimum: int = MINIMUM, source: str | None = None) -> pd.DataFrame:
     """Grain: one row per bin [cost_from, cost_to) of currency units; the first begins at 0, the last is open (null)."""
     counted = _rows(connection, "analytics/cost_bins", source=source)
     powers = max([ALWAYS_BINNED, *(row["digits"] - 2 for row in counted)])
@@ -166,7 +164,7 @@ def cost_distribution(
     return _typed(merged.assign(cost_from=edges[:-1][: len(merged)], cost_to=edges[1:][: len(merged)]), _BINS)
 
 
-def cost_summary(connection: sqlite3.Connection, minimum: int = MINIMUM, source: str | None = None) -> pd.DataFrame:
+def cost_summary(connection: Connection, minimum: int = MINIMUM, source: str | None = None) -> pd.DataFrame:
     """Grain: one row: quartiles of a visit's cost; null when fewer than `minimum` have a cost. Each is one visit's
     cost, so it is told in currency units to three significant digits."""
     row = _rows(connection, "analytics/cost_quartiles", source=source)[0]
@@ -178,7 +176,7 @@ def cost_summary(connection: sqlite3.Connection, minimum: int = MINIMUM, source:
     return _typed(pd.DataFrame([{"visits_with_cost": visits, **quartiles}]), _SUMMARY)
 
 
-def restated_days(connection: sqlite3.Connection, run_id: str, minimum: int = MINIMUM) -> pd.DataFrame:
+def restated_days(connection: Connection, run_id: str, minimum: int = MINIMUM) -> pd.DataFrame:
     """Grain: one row per day that the run changed, before and after, with what moved it; meant for the newest run.
 
     A day in a week with a small day is told as its whole week, as everywhere: the unchanged days are then counted on
@@ -223,7 +221,7 @@ def lateness(bins: pd.DataFrame, lookback_hours: float) -> pd.DataFrame:
 _DAY_COUNTS = ("visits", "visits_with_cost", "cost_cents")
 
 
-def _days(connection: sqlite3.Connection, source: str | None) -> pd.DataFrame:
+def _days(connection: Connection, source: str | None) -> pd.DataFrame:
     frame = pd.DataFrame(_rows(connection, "analytics/days", source=source), columns=["day", *_DAY_COUNTS])
     return frame.astype({"day": "datetime64[s]"} | dict.fromkeys(_DAY_COUNTS, "int64"))
 
@@ -237,7 +235,7 @@ def _calendar(days: pd.DataFrame) -> pd.DataFrame:
 
 
 def _per_period(
-    connection: sqlite3.Connection,
+    connection: Connection,
     unit: Unit,
     counts: list[str],
     minimum: int,
@@ -273,7 +271,7 @@ def _latest(frame: pd.DataFrame, weeks: int | None, schema: dict[str, str]) -> p
 
 
 def _cost(
-    connection: sqlite3.Connection, unit: Unit, minimum: int, source: str | None, weeks: int | None, as_of: date | None
+    connection: Connection, unit: Unit, minimum: int, source: str | None, weeks: int | None, as_of: date | None
 ) -> pd.DataFrame:
     frame = _per_period(connection, unit, ["visits", "visits_with_cost"], minimum, source, as_of)
     pairs = zip(frame["cost_cents"], frame["visits_with_cost"], strict=True)
@@ -298,7 +296,7 @@ def _averaged(frame: pd.DataFrame, unit: Unit, value: str) -> pd.DataFrame:
     return frame.assign(**{name: frame["end"].map(average).astype("float64")})
 
 
-def _top(connection: sqlite3.Connection, column: str, minimum: int, source: str | None, top: int) -> pd.DataFrame:
+def _top(connection: Connection, column: str, minimum: int, source: str | None, top: int) -> pd.DataFrame:
     """Columns: the category, categories (how many the row holds), visits, share of all visits (0 to 1)."""
     counted = _rows(connection, "analytics/categories", pieces={"column": column}, source=source, top=top)
     frame = pd.DataFrame(
@@ -319,7 +317,7 @@ def _top(connection: sqlite3.Connection, column: str, minimum: int, source: str 
 
 
 def _rows(
-    connection: sqlite3.Connection, name: str, pieces: dict[str, str] | None = None, **values: Any
+    connection: Connection, name: str, pieces: dict[str, str] | None = None, **values: Any
 ) -> list[dict[str, Any]]:
     cursor = connection.execute(statement(name, **(pieces or {})), values)
     names = [column[0] for column in cursor.description]

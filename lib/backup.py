@@ -11,11 +11,9 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import sqlite3
-import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lib.clock import instant_text, now
@@ -27,14 +25,11 @@ from lib.manifest import FILE_NAME
 from lib.provenance import actor, host
 from lib.state import write_state_copy
 from lib.verify import find_changes
-from lib.warehouse import BUSY_SECONDS, plain_errors, reading
+from lib.warehouse import back_up_warehouse, reading
 
 NOTE = "BACKUP.json"
 UNFINISHED = f"{TEMPORARY_PREFIX}backup"
 TRIES = 5
-PAGES_A_STEP = 16_384
-"""Of the database, copied between two chances for a run to commit; one that does makes the copy begin again."""
-
 NOT_WRITABLE = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR,
     errno.ENAMETOOLONG,
@@ -54,12 +49,12 @@ class Backup:
     bytes: int
     warehouse_version: int
     last_run: str | None
-    warehouse: Path | None
+    warehouse: str | None
 
     @property
     def text(self) -> str:
         """In one line."""
-        where = f"; look at it with --warehouse sqlite:///{self.warehouse}" if self.warehouse else ""
+        where = f"; look at it with --warehouse {self.warehouse}" if self.warehouse else ""
         return (
             f"backed up to {self.folder}: version {self.warehouse_version:,} of the tables"
             f" (last run {self.last_run or 'none'}), {self.snapshots:,} snapshots, {self.records:,} run records, "
@@ -155,17 +150,20 @@ def _copy(layout: Layout, building: Path, folder: Path) -> Backup:
         bytes=sum(path.stat().st_size for path in files.values()),
         warehouse_version=version,
         last_run=last,
-        warehouse=None if layout.warehouse.is_relative_to(layout.data_dir) else folder / copy.warehouse.name,
+        warehouse=None
+        if layout.warehouse.is_relative_to(layout.data_dir)
+        else f"{layout.kind}:///{folder / copy.warehouse.name}",
     )
     write_json(building / NOTE, _note(layout, backup, files))
     return backup
 
 
 def _place_of(layout: Layout, folder: Path) -> Layout:
-    """The data folder that is made: its warehouse where it was within the old one; from elsewhere, warehouse.db."""
+    """The data folder that is made: its warehouse where it was within the old one; from elsewhere, where its kind
+    usually is."""
     if layout.warehouse.is_relative_to(layout.data_dir):
-        return Layout(folder, folder / layout.warehouse.relative_to(layout.data_dir))
-    return Layout.at(folder, None)
+        return replace(layout.like(folder), warehouse=folder / layout.warehouse.relative_to(layout.data_dir))
+    return layout.like(folder)
 
 
 def _closed_records(layout: Layout) -> dict[str, str]:
@@ -179,23 +177,10 @@ def _closed_records(layout: Layout) -> dict[str, str]:
 
 
 def _copy_warehouse(layout: Layout, copy: Layout) -> set[str]:
-    """Copy the warehouse as of one instant, by SQLite's own backup. The runs that it names.
-
-    It is opened for writing, though nothing is written, so that SQLite may undo what a killed run left half written.
-    """
+    """Copy the warehouse as of one instant. The runs that it names."""
     if not layout.warehouse.exists():
         raise StoredDataChanged(f"{layout.warehouse.name}: there is no warehouse yet, so there is nothing to back up.")
-    with (
-        plain_errors(layout.warehouse),
-        closing(sqlite3.connect(f"{layout.warehouse.resolve().as_uri()}?mode=rw", uri=True)) as source,
-        closing(sqlite3.connect(copy.warehouse)) as target,
-    ):
-        try:
-            source.backup(target, pages=PAGES_A_STEP, progress=_Patience())
-        except sqlite3.OperationalError as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-                raise OSError(errno.ENOSPC, "") from error
-            raise
+    back_up_warehouse(layout, copy.warehouse)
     copy.warehouse.chmod(0o600)
     _sync(copy.warehouse)
     with reading(copy) as connection:
@@ -203,19 +188,6 @@ def _copy_warehouse(layout: Layout, copy: Layout) -> set[str]:
             "SELECT run_id FROM runs UNION SELECT run_id FROM deliveries WHERE run_id IS NOT NULL"
         )
         return {row[0] for row in rows if layout.record(row[0]).is_dir()}
-
-
-class _Patience:
-    """Told after every step of the database's copy. Raises TemporaryFailure when it is locked for BUSY_SECONDS."""
-
-    def __init__(self) -> None:
-        self._moved = time.monotonic()
-
-    def __call__(self, status: int, remaining: int, total: int) -> None:
-        if status not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            self._moved = time.monotonic()
-        elif time.monotonic() - self._moved > BUSY_SECONDS:
-            raise TemporaryFailure("another program holds the warehouse; nothing was backed up; try again later.")
 
 
 def _copy_record(layout: Layout, copy: Layout, run_id: str, closed: str | None) -> None:

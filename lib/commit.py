@@ -1,13 +1,12 @@
 """The commit: facts, metrics, quarantine, delivery marks, run row and state, in ONE transaction.
 
-The statements are lib/sql/sqlite/load, in the order of their names. Before the transaction the staged rows are written
-into a scratch database in bulk; inside it, everything is `INSERT … SELECT` and a few marks.
+The statements are lib/sql/warehouse/load, in the order of their names. The staged rows are the tables of `scratch`, by
+the means of each kind of warehouse; inside the transaction, everything is `INSERT … SELECT` and a few marks.
 """
 
 from __future__ import annotations
 
 import json
-import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,14 +14,13 @@ from typing import Any
 
 from lib.clock import instant_text, now
 from lib.config import Settings
-from lib.content import keeping_content
 from lib.deliveries import Standing, mark
-from lib.engine import open_engine
 from lib.errors import StoredDataChanged, WarehouseLocked
-from lib.lookups import bulk_load
 from lib.quarantine import apply_waivers
-from lib.sql import identifier, literal, statement
-from lib.warehouse import add_carried_columns, transaction
+from lib.sql import identifier, statement
+from lib.warehouse import add_carried_columns, fact_columns, transaction
+from lib.warehouses.choose import kind_of
+from lib.warehouses.interface import STAGED, Connection
 
 STEPS = (
     "01_visit_changes",
@@ -42,6 +40,12 @@ STEPS = (
     "15_save_state",
     "16_record_run",
 )
+
+OF_THE_BATCH = (
+    "source", "visit_id", "patient_id", "provider_id", "diagnosis_code", "visit_date", "visit_cost_cents",
+    "last_updated", "row_hash", "delivery_seq", "source_line",
+)  # fmt: skip
+"""Columns of a fact that every load writes; beside them those that are carried now."""
 
 
 @dataclass(frozen=True)
@@ -69,32 +73,33 @@ class Load:
     decisions: tuple[dict[str, Any], ...]
 
 
-def commit_load(connection: sqlite3.Connection, load: Load, scratch: Path) -> None:
-    """Write the staged batch into the warehouse, all of it or nothing.
+def commit_load(connection: Connection, load: Load, folder: Path) -> None:
+    """Write the staged batch into the warehouse, all of it or nothing. `folder`: where files may be made for it.
 
     Raises WarehouseLocked when the tables moved on since the run began: an orphan must not overwrite a newer run.
     """
-    _write_scratch(load, scratch)
-    connection.execute("ATTACH ? AS scratch", [str(scratch)])
-    try:
-        with transaction(connection):
-            _commit(connection, load)
-    finally:
-        connection.execute("DETACH scratch")
-        scratch.unlink(missing_ok=True)
+    files = {name: getattr(load, name) for name in STAGED}
+    staged = kind_of(connection).staged_tables(
+        connection, files, list(load.settings.carry), load.settings.engine, folder
+    )
+    with staged, transaction(connection):
+        _commit(connection, load)
 
 
-def _commit(connection: sqlite3.Connection, load: Load) -> None:
+def _commit(connection: Connection, load: Load) -> None:
     swapped = connection.execute("UPDATE warehouse SET version = version + 1 WHERE version = ?", [load.version])
     if swapped.rowcount != 1:
         raise WarehouseLocked("the tables have changed since this run began; nothing was loaded; start a new run.")
     carried = list(load.settings.carry)
     add_carried_columns(connection, carried)
     names = [identifier(name) for name in carried]
+    kept = [identifier(name) for name in fact_columns(connection) if name not in {*OF_THE_BATCH, *carried}]
     pieces = {
         "carried": "".join(f", {name}" for name in names),
         "staged_carried": "".join(f",\n    s.{name}" for name in names),
         "carried_updates": "".join(f",\n    {name} = excluded.{name}" for name in names),
+        "kept": "".join(f", {name}" for name in kept),
+        "standing_kept": "".join(f",\n    v.{name}" for name in kept),
     }
     refresh = load.batch_kind == "refresh"
     is_full = load.settings.source.deliveries == "full"
@@ -114,9 +119,9 @@ def _commit(connection: sqlite3.Connection, load: Load) -> None:
         "staged": load.counts["staged"],
         "counts": json.dumps(load.counts),
     }
-    with keeping_content(connection, afresh=load.settings.source.name if refresh else None):
+    with kind_of(connection).keeping_load(connection, values):
         for step in STEPS:
-            done = connection.execute(statement(f"sqlite/load/{step}", **pieces), values)
+            done = connection.execute(statement(f"warehouse/load/{step}", connection.kind, **pieces), values)
             if step == "05_merge_facts":
                 expected = load.counts["staged" if refresh else "written"]
                 if done.rowcount != expected:
@@ -139,38 +144,3 @@ def _commit(connection: sqlite3.Connection, load: Load) -> None:
                     failed_rules={},
                     rules=load.settings.rules_digest,
                 )
-
-
-def _write_scratch(load: Load, scratch: Path) -> None:
-    """Staged and refused rows, deletions and lateness in the warehouse's own types: cents, day text, stamp text."""
-    carried = "".join(f", {identifier(name)}" for name in load.settings.carry)
-    visits = (
-        "SELECT visit_id, patient_id, provider_id, diagnosis_code, strftime(visit_date, '%Y-%m-%d') AS visit_date,"
-        " CAST(visit_cost * 100 AS BIGINT) AS visit_cost_cents,"
-        " strftime(last_updated AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S.%f+00:00') AS last_updated,"
-        " row_hash, delivery_seq, source_line, action, CAST(is_written AS INTEGER) AS is_written,"
-        " strftime(latest_stamp AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S.%f+00:00') AS latest_stamp,"
-        f" latest_seq, latest_line, last_seq, last_line{carried} FROM read_parquet({literal(str(load.visits))})"
-    )
-    rejected = (
-        "SELECT identity, visit_key, strftime(stamp, '%Y-%m-%dT%H:%M:%S.%f+00:00') AS stamp,"
-        " array_to_string(reasons, ' ') AS reasons, visit_id, patient_id, provider_id, diagnosis_code, visit_date,"
-        " visit_cost, last_updated, malformed, delivery_seq, source_line"
-        f" FROM read_parquet({literal(str(load.rejected))})"
-    )
-    deletions = (
-        "SELECT visit_id, deleted_seq, strftime(deleted_at, '%Y-%m-%dT%H:%M:%S.%f+00:00') AS deleted_at"
-        f" FROM read_parquet({literal(str(load.deletions))})"
-    )
-    lateness = f"SELECT hours, loaded, missed FROM read_parquet({literal(str(load.lateness))})"
-    answers = (
-        "SELECT visit_id, strftime(stamp, '%Y-%m-%dT%H:%M:%S.%f+00:00') AS stamp, delivery_seq, source_line"
-        f" FROM read_parquet({literal(str(load.answers))})"
-    )
-    tables = {
-        "staged": visits, "rejected": rejected, "deletions": deletions, "answers": answers, "lateness": lateness,
-    }  # fmt: skip
-    scratch.unlink(missing_ok=True)
-    with open_engine(load.settings.engine, scratch.parent) as engine:
-        for table, query in tables.items():
-            bulk_load(scratch, table, engine.sql(query).to_arrow_reader(100_000))

@@ -1,170 +1,51 @@
 """Content hashes: what the rows of each table add up to, kept by the transaction that changes them.
 
-The hash of a set of rows is the sum of their SHA-256 modulo 2^256, so it does not depend on order, and a change is the
-old row taken off and the new one added. Because it is kept by difference, a row altered behind the pipeline's back
-stays found, also on a day that is loaded again. Only a full refresh begins its own source's days afresh.
-
-A row is hashed as its stored columns, less the nulls at the end: a column carried from today on changes no old hash.
-`daily_visit_metrics` has none: it is the GROUP BY of the facts (lib/verify.py).
+The hash of a set of rows does not depend on their order; a change is the old rows taken off and the new ones added.
+Because it is kept by difference, a row altered behind the pipeline's back stays found, also on a day that is loaded
+again. Only a full refresh begins its own source's days afresh. `daily_visit_metrics` has none: it is the GROUP BY of
+the facts (lib/verify.py). How a row is hashed, and how rows that change are seen, is each kind of warehouse's own.
 """
 
 from __future__ import annotations
 
-import hashlib
-import sqlite3
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 
-from lib.sql import identifier
-
-MODULUS = 1 << 256
-MOST_ARGUMENTS = 100
-"""Of an SQL function: SQLite takes 127."""
-PARTS = {
-    "fact_visits": ("source", "visit_date"),
-    "metric_changes": ("run_id",),
-    "lateness": ("run_id",),
-    "runs": ("run_id",),
-    "quarantine": ("source",),
-    "quarantine_rows": ("source", "delivery_seq"),
-    "deliveries": ("source",),
-    "state": ("source",),
-}
-"""The tables, and the columns that make the key of a part of each."""
-
-Sums = dict[tuple[str, str], tuple[int, int]]
-"""(part, key) → rows, and the sum of their hashes."""
+from lib.warehouses.choose import kind_of
+from lib.warehouses.interface import PARTS, Connection, Sums
 
 
-@contextmanager
 def keeping_content(
-    connection: sqlite3.Connection, *, tables: Iterable[str] = PARTS, afresh: str | None = None
-) -> Iterator[None]:
+    connection: Connection, *, tables: Iterable[str] = PARTS, afresh: str | None = None
+) -> AbstractContextManager[None]:
     """Keep the hashes of `tables` true to every row that the block writes, in the caller's transaction or its own.
 
-    Whichever statement writes a row, a temporary trigger sees it: only touched rows are read. `afresh` names a source
-    whose facts are all written anew by the block (a full refresh): what it deletes of them was never to be trusted.
-    A block inside another one adds nothing: columns added to a table must be there before the outer one begins.
+    `afresh` names a source whose facts are all written anew by the block (a full refresh): what it deletes of them was
+    never to be trusted. A block inside another one adds nothing: columns added to a table must be there before the
+    outer one begins.
     """
-    if connection.execute("SELECT 1 FROM sqlite_temp_master WHERE name = 'content_is_kept'").fetchone():
-        yield
-        return
-    changes: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
-
-    def changed(sign: int, part: str, key: str, text: bytes) -> None:
-        counted = changes[part, key]
-        counted[0] += sign
-        counted[1] += sign * _row_hash(text)
-
-    connection.create_function("content_changed", 4, changed)
-    connection.execute("SAVEPOINT content")
-    try:
-        connection.execute("CREATE TEMP VIEW content_is_kept AS SELECT 1")
-        triggers = [name for table in tables for name in _watch(connection, table, forget=afresh)]
-        if afresh:
-            connection.execute(
-                "DELETE FROM content_hashes WHERE part = 'fact_visits' AND substr(key, 1, ?) = ?",
-                [len(afresh) + 1, f"{afresh}|"],
-            )
-        yield
-        for name in triggers:
-            connection.execute(f"DROP TRIGGER temp.{name}")
-        connection.execute("DROP VIEW temp.content_is_kept")
-        _add(connection, {part: (rows, total) for part, (rows, total) in changes.items()})
-        connection.execute("RELEASE content")
-    except BaseException:
-        if connection.in_transaction:  # SQLite rolls back by itself when the disk is full
-            connection.execute("ROLLBACK TO content")
-            connection.execute("RELEASE content")
-        raise
+    return kind_of(connection).keeping_content(connection, tables, afresh)
 
 
-def write_all_hashes(connection: sqlite3.Connection) -> None:
+def count_content(connection: Connection) -> Sums:
+    """The rows that are there now, counted and summed by part and key. Reads every row."""
+    return kind_of(connection).count_content(connection)
+
+
+def write_all_hashes(connection: Connection) -> None:
     """Hash every row there is: once, in a warehouse from before there were hashes. In the caller's transaction."""
     connection.execute("DELETE FROM content_hashes")
-    _add(connection, count_content(connection))
+    connection.executemany(
+        "INSERT INTO content_hashes (part, key, row_count, hash) VALUES (?, ?, ?, ?)",
+        [[part, key, rows, f"{total:064x}"] for (part, key), (rows, total) in count_content(connection).items()],
+    )
 
 
-def differing_parts(connection: sqlite3.Connection) -> Counter[str]:
+def differing_parts(connection: Connection) -> Counter[str]:
     """By table: parts (a day, a run, a source) whose rows are not those that the runs left. Reads every row."""
-    stored = _stored(connection)
+    rows = connection.execute("SELECT part, key, row_count, hash FROM content_hashes")
+    stored = {(part, key): (count, int(text, 16)) for part, key, count, text in rows}
     counted = count_content(connection)
     differing = {part for part in stored.keys() | counted.keys() if stored.get(part) != counted.get(part)}
     return Counter(part for part, _ in sorted(differing))
-
-
-def count_content(connection: sqlite3.Connection) -> Sums:
-    """The rows that are there now, counted and summed by part and key."""
-    sums: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
-    for table, keys in PARTS.items():
-        cursor = connection.cursor()
-        cursor.row_factory = None
-        text = _row_text(_stored_columns(connection, table), "")
-        for key, row in cursor.execute(f"SELECT {_key(keys, '')}, {text} FROM {table}"):
-            counted = sums[table, key]
-            counted[0] += 1
-            counted[1] += _row_hash(row)
-    return {part: (rows, total % MODULUS) for part, (rows, total) in sums.items()}
-
-
-def _row_hash(text: bytes) -> int:
-    return int.from_bytes(hashlib.sha256(text).digest())
-
-
-def _add(connection: sqlite3.Connection, changes: Sums) -> None:
-    """Add to the stored sums; a part without rows has none. One row stays when its hash says that rows are amiss."""
-    for (part, key), (rows, total) in changes.items():
-        before = connection.execute(
-            "SELECT row_count, hash FROM content_hashes WHERE part = ? AND key = ?", [part, key]
-        ).fetchone()
-        rows += before[0] if before else 0
-        total = (total + (int(before[1], 16) if before else 0)) % MODULUS
-        if rows == 0 and total == 0:
-            connection.execute("DELETE FROM content_hashes WHERE part = ? AND key = ?", [part, key])
-        else:
-            connection.execute(
-                "INSERT OR REPLACE INTO content_hashes (part, key, row_count, hash) VALUES (?, ?, ?, ?)",
-                [part, key, rows, f"{total:064x}"],
-            )
-
-
-def _stored(connection: sqlite3.Connection) -> Sums:
-    rows = connection.execute("SELECT part, key, row_count, hash FROM content_hashes")
-    return {(part, key): (count, int(text, 16)) for part, key, count, text in rows}
-
-
-def _watch(connection: sqlite3.Connection, table: str, forget: str | None) -> list[str]:
-    """Triggers on what is written to the table; their names."""
-    columns = _stored_columns(connection, table)
-
-    def change(sign: int, row: str) -> str:
-        text = f"'{table}', {_key(PARTS[table], row)}, {_row_text(columns, row)}"
-        return f"SELECT content_changed({sign}, {text});"
-
-    events = {"INSERT": change(1, "NEW."), "UPDATE": change(-1, "OLD.") + change(1, "NEW.")}
-    if not (forget and table == "fact_visits"):
-        events["DELETE"] = change(-1, "OLD.")
-    for event, body in events.items():
-        connection.execute(
-            f"CREATE TEMP TRIGGER content_{table}_{event} AFTER {event} ON main.{table} BEGIN {body} END"
-        )
-    return [f"content_{table}_{event}" for event in events]
-
-
-def _stored_columns(connection: sqlite3.Connection, table: str) -> list[str]:
-    """In the table's order, added ones last; without the generated ones, which are no content of their own."""
-    return [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
-
-
-def _key(columns: tuple[str, ...], row: str) -> str:
-    return " || '|' || ".join(f"{row}{name}" for name in columns)
-
-
-def _row_text(columns: list[str], row: str) -> str:
-    """SQL of a row as bytes in which no two rows are alike: JSON arrays less the nulls at their end. No text ends like
-    one of them, and no number."""
-    values = [f"{row}{identifier(name)}" for name in columns]
-    arrays = (values[start : start + MOST_ARGUMENTS] for start in range(0, len(values), MOST_ARGUMENTS))
-    text = " || ".join(f"json_array({', '.join(each)})" for each in arrays)
-    return f"CAST(rtrim({text}, ',nul[]') AS BLOB)"

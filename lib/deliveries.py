@@ -7,7 +7,6 @@ of it. A delivery that the warehouse does not know yet is pending.
 from __future__ import annotations
 
 import json
-import sqlite3
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from lib.content import keeping_content
 from lib.errors import StoredDataChanged, UsageError
 from lib.files import append_line, read_lines
 from lib.layout import Layout
+from lib.warehouses.interface import Connection
 
 Status = Literal["pending", "loaded", "held", "refused", "discarded"]
 Kind = Literal["new", "held", "repeat", "refresh", "nothing"]
@@ -85,13 +85,13 @@ def read_ledger(layout: Layout, source: str) -> list[Delivery]:
     return [Delivery(**entry) for entry in read_lines(ledger_file(layout, source))]
 
 
-def record_delivery(layout: Layout, connection: sqlite3.Connection, delivery: Delivery) -> None:
+def record_delivery(layout: Layout, connection: Connection, delivery: Delivery) -> None:
     """Append a taken delivery to the ledger, then make it pending in the warehouse."""
     append_line(ledger_file(layout, delivery.source), asdict(delivery))
     sync_ledger(layout, connection, delivery.source)
 
 
-def sync_ledger(layout: Layout, connection: sqlite3.Connection, source: str) -> None:
+def sync_ledger(layout: Layout, connection: Connection, source: str) -> None:
     """Make every delivery of the ledger known to the warehouse; those it does not know are pending.
 
     Raises StoredDataChanged when the ledger lacks one that the warehouse knows: the next would be given its number.
@@ -114,13 +114,13 @@ def sync_ledger(layout: Layout, connection: sqlite3.Connection, source: str) -> 
         )
 
 
-def standings(connection: sqlite3.Connection, source: str) -> list[Standing]:
+def standings(connection: Connection, source: str) -> list[Standing]:
     """Every delivery of `source` and what became of it, in sequence."""
     rows = connection.execute("SELECT * FROM deliveries WHERE source = ? ORDER BY sequence", [source])
     return [_standing(row) for row in rows]
 
 
-def mark(connection: sqlite3.Connection, delivery: Delivery, status: Status, **facts: Any) -> None:
+def mark(connection: Connection, delivery: Delivery, status: Status, **facts: Any) -> None:
     """Set a delivery's status, and what is learned with it (run_id, header, rows_read, failed_rules, reason)."""
     values: dict[str, Any] = {"status": status, **facts}
     for name in ("header", "failed_rules"):
@@ -191,7 +191,7 @@ def _nothing_to_accept(held: list[Standing], accept: tuple[str, ...]) -> str:
     return f"--accept {', '.join(accept)}: the held deliveries failed {', '.join(failed)}; accept all of these."
 
 
-def _standing(row: sqlite3.Row) -> Standing:
+def _standing(row: Any) -> Standing:
     names = Delivery.__dataclass_fields__
     return Standing(
         Delivery(**{name: row[name] for name in names}),

@@ -7,18 +7,16 @@ nobody has judged what stands in them.
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lib import confidential
-from lib.clock import parse_instant
 from lib.config import CANONICAL
 from lib.decisions import note_look
 from lib.disclosure import IDENTIFIERS, mask_frame, merge_small_periods, shown_cost
@@ -26,6 +24,7 @@ from lib.errors import UsageError
 from lib.run import Run
 from lib.sql import statement
 from lib.warehouse import fact_columns, reading
+from lib.warehouses.choose import kind_of
 
 HASHES = ("row_hash", "identity")
 """Made of the values: whoever guesses the values can prove the guess."""
@@ -33,7 +32,7 @@ HASHES = ("row_hash", "identity")
 FOR_THE_LOAD = ("is_written", "latest_stamp", "latest_seq", "latest_line", "last_seq", "last_line")
 """Columns of the staged visits that only the load reads; no carried column may have their names."""
 
-FETCH_ROWS = 50_000
+A_CENT = pa.scalar(Decimal("0.01"), pa.decimal128(3, 2))
 _FACT_TYPES = {
     "visit_date": pa.date32(),
     "visit_cost": pa.decimal128(18, 2),
@@ -108,16 +107,16 @@ def lateness_hours(run: Run) -> pd.DataFrame:
     return _parquet(run, "lateness.parquet")
 
 
-def example_query() -> str:
+def example_query(run: Run) -> str:
     """The example of the README, as one would type it."""
-    return statement("examples/visits_by_week").strip()
+    return statement("examples/visits_by_week", run.layout.kind).strip()
 
 
 def example_result(run: Run) -> pd.DataFrame:
     """What the example query gives, safe to show. Grain: one row per week, or wider where small."""
     minimum = run.settings.min_group_size
     with reading(run.layout) as connection:
-        rows = pd.DataFrame([dict(row) for row in connection.execute(example_query())])
+        rows = pd.DataFrame([dict(row) for row in connection.execute(example_query(run))])
     if rows.empty:
         return pd.DataFrame(columns=["period", "visits", "visits_with_cost", "cost"])
     rows["cents"] = (rows.pop("cost") * 100).round().astype("int64")
@@ -157,33 +156,19 @@ def _parquet(run: Run, name: str) -> pd.DataFrame:
 
 
 def _table(run: Run, name: str, types: dict[str, pa.DataType], costs: dict[str, str]) -> pd.DataFrame:
-    """A warehouse table in Arrow types, costs made from their cents: the table's own REAL is for reading by eye."""
+    """A warehouse table in Arrow types, costs made from their cents: its own may be REAL, for reading by eye."""
     with reading(run.layout) as connection:
         names = fact_columns(connection) if name == "fact_visits" else [*types]
         names = [each for each in names if each not in costs.values()]
         if name == "fact_visits":
             names.insert(names.index("visit_date") + 1, "visit_cost")
-        chosen = ", ".join(f'"{costs.get(each, each)}"' for each in names)
-        rows = connection.execute(f"SELECT {chosen} FROM {name}")
-        schema = pa.schema([(each, types.get(each, pa.string())) for each in names])
-        table = pa.Table.from_batches(_batches(rows, schema, set(costs)), schema)
+        chosen = ", ".join(f'"{costs.get(each, each)}" AS "{each}"' for each in names)
+        kinds = [pa.int64() if each in costs else types.get(each, pa.string()) for each in names]
+        schema = pa.schema(list(zip(names, kinds, strict=True)))
+        table = kind_of(connection).fetch_table(connection, f"SELECT {chosen} FROM {name}", [], schema)
+    for each in costs:
+        cents = table[each].cast(pa.decimal128(19, 0))
+        place = table.column_names.index(each)
+        table = table.set_column(place, each, pc.multiply(cents, A_CENT).cast(types[each]))
     frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
     return frame
-
-
-def _batches(rows: sqlite3.Cursor, schema: pa.Schema, costs: set[str]) -> Iterator[pa.RecordBatch]:
-    while chunk := rows.fetchmany(FETCH_ROWS):
-        columns = zip(*(tuple(row) for row in chunk), strict=True)
-        yield pa.record_batch(
-            [_column(cells, field, costs) for cells, field in zip(columns, schema, strict=True)], schema=schema
-        )
-
-
-def _column(cells: tuple[Any, ...], field: pa.Field, costs: set[str]) -> pa.Array:
-    if field.name in costs:
-        return pa.array([None if each is None else Decimal(each).scaleb(-2) for each in cells], field.type)
-    if pa.types.is_date(field.type):
-        return pa.array(cells, pa.string()).cast(field.type)
-    if pa.types.is_timestamp(field.type):
-        return pa.array([each and parse_instant(each) for each in cells], field.type)
-    return pa.array(cells, field.type)

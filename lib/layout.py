@@ -6,9 +6,13 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lib.errors import TemporaryFailure, UsageError
 from lib.files import TEMPORARY_PREFIX
+
+if TYPE_CHECKING:
+    from lib.config import Engine
 
 RUN_ID_WIDTH = 6
 NOTEBOOKS = ("01_extract", "02_stage", "03_validate", "04_load", "05_analytics")
@@ -16,26 +20,41 @@ NOTEBOOKS = ("01_extract", "02_stage", "03_validate", "04_load", "05_analytics")
 REPORT = "dq_report.json"
 PAGE = "report.html"
 """What the gate found: in the record, and the newest beside the staged files."""
+KINDS = {"sqlite": "warehouse.db", "duckdb": "warehouse.duckdb"}
+"""The kinds of warehouse, and what each one's file is called where nobody names it."""
+DEFAULT_URL = "sqlite:///warehouse.db"
 
 
 @dataclass(frozen=True)
 class Layout:
     """The folders of one data_dir and its warehouse file. Folders are 0700, files 0600: the process's umask is 077.
-    `archive`: where old records were moved to, for those who verify them with the rest."""
+    `archive`: where old records were moved to, for those who verify them with the rest. `kind`: of the warehouse, as in
+    its URL; `engine`: what it may use, where it computes in this process."""
 
     data_dir: Path
     warehouse: Path
     archive: Path | None = None
+    kind: str = "sqlite"
+    engine: Engine | None = None
 
     @classmethod
-    def at(cls, data_dir: Path, warehouse_url: str | None) -> Layout:
-        """The layout of `data_dir`; `warehouse_url` is `sqlite:///path` or None for `data_dir/warehouse.db`."""
-        if warehouse_url is None:
-            return cls(data_dir, data_dir / "warehouse.db")
-        kind, separator, path = warehouse_url.partition(":///")
-        if not separator or kind != "sqlite" or not path:
-            raise UsageError("warehouse: must be written sqlite:///path/to/warehouse.db.")
-        return cls(data_dir, Path(path) if Path(path).is_absolute() else (data_dir / path))
+    def at(cls, data_dir: Path, warehouse_url: str | None, engine: Engine | None = None) -> Layout:
+        """The layout of `data_dir`; `warehouse_url` is `sqlite:///path`, `duckdb:///path`, or None for
+        `data_dir/warehouse.db`. Raises UsageError for any other."""
+        kind, separator, path = (DEFAULT_URL if warehouse_url is None else warehouse_url).partition(":///")
+        if not separator or kind not in KINDS or not path:
+            urls = " or ".join(f"{each}:///path/to/{name}" for each, name in KINDS.items())
+            raise UsageError(f"warehouse: must be written {urls}.")
+        return cls(data_dir, data_dir / path, kind=kind, engine=engine)  # an absolute path stays one
+
+    def like(self, folder: Path) -> Layout:
+        """The layout of another data folder, with a warehouse of the same kind in its usual place."""
+        return Layout.at(folder, f"{self.kind}:///{KINDS[self.kind]}", self.engine)
+
+    @property
+    def url(self) -> str:
+        """The warehouse's."""
+        return f"{self.kind}:///{self.warehouse}"
 
     @property
     def raw(self) -> Path:

@@ -13,7 +13,6 @@ from lib.commit import Load, commit_load
 from lib.deliveries import Standing, standings
 from lib.errors import StoredDataChanged, UsageError
 from lib.extract import run_batch
-from lib.files import TEMPORARY_PREFIX
 from lib.journal import read_entries
 from lib.loads import Loaded, told_load
 from lib.lock import HELD_BY_PARENT, hold_warehouse
@@ -111,7 +110,7 @@ def _commit(run: Run) -> Loaded:
             actor=actor(),
             decisions=tuple(read_entries(run.layout.decisions)),
         )
-        commit_load(connection, load, run.staging / f"{TEMPORARY_PREFIX}scratch.db")
+        commit_load(connection, load, run.staging)
         loaded = told_load(connection, run.run_id)
     assert loaded is not None
     run.manifest.record(
@@ -175,7 +174,7 @@ def expected_facts(run: Run, before: Tables) -> int:
 
 def differing_days(run: Run) -> int:
     """Days on which the published metrics are not the GROUP BY of the facts; 0 unless something is broken."""
-    return _count(run, "sqlite/days_that_differ")
+    return _count(run, "warehouse/days_that_differ")
 
 
 def facts_without_delivery(run: Run) -> int:
@@ -209,7 +208,7 @@ def written_text(run: Run) -> str:
 
 def _count(run: Run, name: str) -> int:
     with reading(run.layout) as connection:
-        count: int = connection.execute(statement(name)).fetchone()[0]
+        count: int = connection.execute(statement(name, connection.kind)).fetchone()[0]
         return count
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from lib.sql import statement
+from lib.warehouses.interface import Connection
 
 COVERED_SHARE = 0.999
 CAUSES = ("inserted", "late", "corrected", "moved", "removed", "deleted", "restored")
@@ -34,9 +34,9 @@ class Loaded:
         return asdict(self)
 
 
-def told_load(connection: sqlite3.Connection, run_id: str) -> Loaded | None:
+def told_load(connection: Connection, run_id: str) -> Loaded | None:
     """What the run's load did; None when it was not loaded. Ask before another run loads: lateness is told to date."""
-    row = connection.execute(statement("sqlite/load_told"), [run_id]).fetchone()
+    row = connection.execute(statement("warehouse/load_told"), [run_id]).fetchone()
     if row is None:
         return None
     return Loaded(
@@ -50,9 +50,9 @@ def told_load(connection: sqlite3.Connection, run_id: str) -> Loaded | None:
     )
 
 
-def covering_lookback(connection: sqlite3.Connection, source: str, share: float = COVERED_SHARE) -> int | None:
+def covering_lookback(connection: Connection, source: str, share: float = COVERED_SHARE) -> int | None:
     """The least whole hours of lookback that cover `share` of all lateness ever seen of the source; None before any."""
-    rows = connection.execute(statement("sqlite/lateness_of_source"), [source]).fetchall()
+    rows = connection.execute(statement("warehouse/lateness_of_source"), [source]).fetchall()
     total = sum(row["versions"] for row in rows)
     covered = 0
     for row in rows:

@@ -71,7 +71,7 @@ def run_pipeline(
 
     Raises PipelineError for what stops it before it begins.
     """
-    layout = Layout.at(resolve(data_dir), settings.warehouse)
+    layout = Layout.at(resolve(data_dir), settings.warehouse, settings.engine)
     layout.create()
     with hold_warehouse(layout.lock_file, "run_pipeline.py run"), _signals_as_interrupts():
         _prepare(layout, settings, options, progress)

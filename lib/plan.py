@@ -69,7 +69,7 @@ def plan_run(layout: Layout, settings: Settings, *, as_of: str | None, options: 
     """Do the next run on a copy. Raises PipelineError for what would stop the run before it begins."""
     with scratch_layout(layout) as scratch:
         copy_warehouse(layout, scratch)
-        here = settings.model_copy(update={"warehouse": None})
+        here = settings.model_copy(update={"warehouse": scratch.url})
         run = Run.begin(here, data_dir=scratch.data_dir, as_of=as_of, options=options)
         exit_code, message = 0, None
         try:

@@ -84,7 +84,7 @@ def changes_of_day(layout: Layout, day: str) -> list[DayChange]:
     """
     checked = parse_day(day)
     with reading(layout) as connection:
-        rows = connection.execute(statement("sqlite/published/changes_of_day"), {"day": checked}).fetchall()
+        rows = connection.execute(statement("warehouse/published/changes_of_day"), {"day": checked}).fetchall()
     return [_change(dict(row)) for row in rows]
 
 
@@ -108,7 +108,7 @@ def metrics_as_of(layout: Layout, run_id: str) -> pd.DataFrame:
         if loaded is None:
             raise UsageError("as-of: no run with this id was loaded; see python run_pipeline.py history.")
         rows = connection.execute(
-            statement("sqlite/published/metrics_as_of"), {"version": loaded["version"]}
+            statement("warehouse/published/metrics_as_of"), {"version": loaded["version"]}
         ).fetchall()
     columns = {name: [_exact(name, row[name]) for row in rows] for name in COLUMNS}
     table = pa.table({name: pa.array(cells, COLUMNS[name]) for name, cells in columns.items()})

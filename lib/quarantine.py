@@ -7,7 +7,6 @@ at a terminal, and only after the journal of decisions has noted it.
 from __future__ import annotations
 
 import re
-import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -23,6 +22,7 @@ from lib.lock import hold_warehouse
 from lib.provenance import actor
 from lib.sql import statement
 from lib.warehouse import transaction, writing
+from lib.warehouses.interface import Connection
 
 PLACE = re.compile(r"(\d{1,9}):(\d{1,12})", re.ASCII)
 REASON = re.compile(r"[a-z_]+")
@@ -84,7 +84,7 @@ def today() -> str:
 
 
 def find_entries(
-    connection: sqlite3.Connection, source: str, day: str, *, reason: str | None = None, place: Place | None = None
+    connection: Connection, source: str, day: str, *, reason: str | None = None, place: Place | None = None
 ) -> list[Entry]:
     """The entries of `source` as they stand on `day`, by first place; of one reason, or of the row at one place."""
     values = {
@@ -94,12 +94,12 @@ def find_entries(
         "delivery": place and place.delivery,
         "line": place and place.line,
     }
-    return [_entry(row) for row in connection.execute(statement("sqlite/quarantine/entries"), values)]
+    return [_entry(row) for row in connection.execute(statement("warehouse/quarantine/entries"), values)]
 
 
-def waivers_in_force(connection: sqlite3.Connection, source: str, day: str) -> InForce:
+def waivers_in_force(connection: Connection, source: str, day: str) -> InForce:
     """How many entries of `source` a waiver covers on `day`."""
-    row = connection.execute(statement("sqlite/quarantine/in_force"), {"source": source, "today": day}).fetchone()
+    row = connection.execute(statement("warehouse/quarantine/in_force"), {"source": source, "today": day}).fetchone()
     return InForce(row["entries"], row["next_until"])
 
 
@@ -109,7 +109,7 @@ def parse_place(text: str) -> Place | None:
     return Place(int(found[1]), int(found[2])) if found else None
 
 
-def chosen_entries(connection: sqlite3.Connection, source: str, words: Sequence[str]) -> list[Entry]:
+def chosen_entries(connection: Connection, source: str, words: Sequence[str]) -> list[Entry]:
     """The entries at some places, or of one reason, as they stand today. Raises UsageError when there is none."""
     if len(words) == 1 and REASON.fullmatch(words[0]):
         found = find_entries(connection, source, today(), reason=words[0])
@@ -167,7 +167,7 @@ def waive_entries(layout: Layout, source: str, words: Sequence[str], reason: str
     return f"{what} waived until {until} by {actor()}; open again after it."
 
 
-def apply_waivers(connection: sqlite3.Connection, source: str, decisions: Iterable[dict[str, Any]], day: str) -> None:
+def apply_waivers(connection: Connection, source: str, decisions: Iterable[dict[str, Any]], day: str) -> None:
     """Mark the entries whose last waiver in the journal still counts on `day`. Changes something only after a lost
     warehouse was filled again, or where a crash came between a decision and its mark."""
     last: dict[str, dict[str, Any]] = {}
@@ -176,7 +176,7 @@ def apply_waivers(connection: sqlite3.Connection, source: str, decisions: Iterab
             continue
         for place in filter(None, map(parse_place, each.get("entries", []))):
             values = {"source": source, "delivery": place.delivery, "line": place.line}
-            row = connection.execute(statement("sqlite/quarantine/identity_at"), values).fetchone()
+            row = connection.execute(statement("warehouse/quarantine/identity_at"), values).fetchone()
             if row:
                 last[row["identity"]] = each
     for identity, each in last.items():
@@ -190,7 +190,7 @@ def shortened(places: Sequence[str], most: int = 20) -> str:
     return ", ".join(places[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def _waive(connection: sqlite3.Connection, identity: str, decision: dict[str, Any]) -> None:
+def _waive(connection: Connection, identity: str, decision: dict[str, Any]) -> None:
     values = {
         "identity": identity,
         "waived_by": decision["actor"],
@@ -198,7 +198,7 @@ def _waive(connection: sqlite3.Connection, identity: str, decision: dict[str, An
         "waived_why": decision["reason"],
         "waived_until": decision["until"],
     }
-    connection.execute(statement("sqlite/quarantine/waive"), values)
+    connection.execute(statement("warehouse/quarantine/waive"), values)
 
 
 def _check_day(until: str) -> None:
@@ -213,7 +213,7 @@ def _check_day(until: str) -> None:
         raise UsageError(f"--until: must be a day after today, at the latest {first + LONGEST_WAIVER}.")
 
 
-def _entry(row: sqlite3.Row) -> Entry:
+def _entry(row: Any) -> Entry:
     answered = row["superseded_by_seq"]
     cells = (row["malformed"],) if row["malformed"] is not None else tuple(row[name] or "" for name in CANONICAL)
     return Entry(

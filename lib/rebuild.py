@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -29,6 +28,8 @@ from lib.run import Run
 from lib.sql import identifier, statement, statements
 from lib.state import read_state
 from lib.warehouse import open_warehouse, transaction, writing
+from lib.warehouses.choose import kind_named, kind_of
+from lib.warehouses.interface import Connection
 
 COMPARED = {
     "fact_visits": ("visits", ("source", "visit_id")),
@@ -104,7 +105,7 @@ def rebuild_tables(layout: Layout, settings: Settings, progress: Callable[[str],
             f"{layout.warehouse.name}: there is no warehouse yet; run python run_pipeline.py first."
         )
     with scratch_layout(layout) as scratch:
-        kept = replace(scratch, warehouse=scratch.data_dir / "kept.db")
+        kept = replace(scratch, warehouse=scratch.data_dir / f"kept-{scratch.warehouse.name}")
         copy_warehouse(layout, kept)
         with writing(kept) as connection:  # migrated, when it is of an older schema
             runs = [dict(row) for row in connection.execute("SELECT * FROM runs ORDER BY version")]
@@ -195,7 +196,7 @@ def _do_again(replay: _Replay, row: dict[str, Any], manifest: dict[str, Any]) ->
     shutil.rmtree(run.staging)
 
 
-def _note_repeat(connection: sqlite3.Connection, row: dict[str, Any], staged: int) -> None:
+def _note_repeat(connection: Connection, row: dict[str, Any], staged: int) -> None:
     """A run of the last batch again wrote its own row and the state's."""
     with transaction(connection):
         connection.execute("UPDATE warehouse SET version = version + 1")
@@ -210,17 +211,19 @@ def _note_repeat(connection: sqlite3.Connection, row: dict[str, Any], staged: in
 
 
 def _compare(scratch: Layout, kept: Layout) -> tuple[Difference, ...]:
-    with closing(sqlite3.connect(scratch.warehouse, isolation_level=None)) as connection:
-        connection.execute("ATTACH ? AS kept", [str(kept.warehouse)])
+    kind = kind_named(scratch.kind)
+    opened: Connection = kind.connect(scratch, wider=scratch.data_dir)
+    with closing(opened) as connection:
+        kind.attach(connection, kept.warehouse, "kept")
         for database in ("main", "kept"):
-            connection.execute(statement("sqlite/waivers_left_out", database=database))
-        for text in statements("sqlite/rebuild"):
+            connection.execute(statement("warehouse/waivers_left_out", database=database))
+        for text in statements("warehouse/rebuild"):
             connection.execute(text)
         found = [_difference(connection, table, key) for table, (_, key) in COMPARED.items()]
     return tuple(each for each in found if each.count)
 
 
-def _difference(connection: sqlite3.Connection, table: str, key: tuple[str, ...]) -> Difference:
+def _difference(connection: Connection, table: str, key: tuple[str, ...]) -> Difference:
     """Of the rebuilt table (main) and the one that was kept, by key; a column that one lacks is null there."""
     sides = {side: _columns(connection, side, table) for side in ("main", "kept")}
     every = sorted((sides["main"] | sides["kept"]) - set(key) - OF_THE_MOMENT.get(table, set()))
@@ -235,7 +238,8 @@ def _difference(connection: sqlite3.Connection, table: str, key: tuple[str, ...]
         query = f"SELECT {keys} FROM {side}.{table} AS a WHERE NOT EXISTS ({there}) ORDER BY {keys}"
         return connection.execute(query).fetchall()
 
-    differ = [f"{column('main', 'a', name)} IS NOT {column('kept', 'b', name)}" for name in every]
+    is_not = kind_of(connection).IS_NOT
+    differ = [f"{column('main', 'a', name)} {is_not} {column('kept', 'b', name)}" for name in every]
     rows = connection.execute(
         f"SELECT {', '.join([keys, *differ])} FROM main.{table} AS a JOIN kept.{table} AS b ON {same_key}"
         f" WHERE {' OR '.join(differ) or 'false'} ORDER BY {keys}"
@@ -250,5 +254,5 @@ def _difference(connection: sqlite3.Connection, table: str, key: tuple[str, ...]
     )
 
 
-def _columns(connection: sqlite3.Connection, side: str, table: str) -> set[str]:
-    return {row[1] for row in connection.execute(f"PRAGMA {side}.table_info({table})")}
+def _columns(connection: Connection, side: str, table: str) -> set[str]:
+    return set(kind_of(connection).stored_columns(connection, table, side))

@@ -6,7 +6,6 @@ process saw, and whether tables were loaded is what the warehouse says.
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +20,7 @@ from lib.loads import told_load
 from lib.manifest import FILE_NAME, Manifest
 from lib.run_in_words import standing_overrides
 from lib.stamp import stamp_notebooks
+from lib.warehouses.interface import Connection
 
 Outcome = Literal["loaded", "held", "refused", "failed", "interrupted", "killed", "unknown"]
 """`unknown` is no record's: the warehouse could not be asked, and the next run closes the record."""
@@ -63,7 +63,7 @@ def close_record(
     )
 
 
-def repair_records(layout: Layout, connection: sqlite3.Connection) -> list[str]:
+def repair_records(layout: Layout, connection: Connection) -> list[str]:
     """Close the records of runs that died: loaded when the warehouse says so, else killed. The run ids repaired.
 
     Call it while holding the warehouse's lock: no other run is alive then.
@@ -84,7 +84,7 @@ def repair_records(layout: Layout, connection: sqlite3.Connection) -> list[str]:
     return repaired
 
 
-def record_load(layout: Layout, connection: sqlite3.Connection, run_id: str) -> bool:
+def record_load(layout: Layout, connection: Connection, run_id: str) -> bool:
     """Whether the warehouse says that the run loaded. If so its manifest says what, though 04 died before."""
     loaded = told_load(connection, run_id)
     if loaded is None:

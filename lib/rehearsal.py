@@ -10,26 +10,23 @@ import fcntl
 import os
 import shutil
 import signal
-import sqlite3
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from lib import extract, load, stage, validate
 from lib.deliveries import ledger_file, read_ledger
-from lib.errors import TemporaryFailure
 from lib.layout import Layout
 from lib.manifest import FILE_NAME
 from lib.pipeline import Terminated
 from lib.run import Run
-from lib.warehouse import BUSY_SECONDS, plain_errors
+from lib.warehouse import copy_of_warehouse
 
-JOURNAL = "-journal"
 PREFIX = "patient-visits-"
 HELD = "held"
 """A file in the scratch folder that its process holds locked."""
@@ -49,7 +46,7 @@ def scratch_layout(layout: Layout) -> Iterator[Layout]:
         held = os.open(Path(folder) / HELD, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(held, fcntl.LOCK_EX)
-            scratch = Layout.at(Path(folder).resolve(), None)
+            scratch = layout.like(Path(folder).resolve())
             scratch.create()
             _link_raw(layout, scratch)
             _link_records(layout, scratch)
@@ -61,20 +58,10 @@ def scratch_layout(layout: Layout) -> Iterator[Layout]:
 def copy_warehouse(layout: Layout, scratch: Layout) -> None:
     """Copy the warehouse as of one instant; nothing when there is none. Raises StoredDataChanged, TemporaryFailure."""
     source, target = layout.warehouse, scratch.warehouse
-    if not source.exists() or source.stat().st_size == 0:
-        if source.exists():
-            target.touch()
-        return
-    with plain_errors(source):
-        if _left_by_a_dead_writer(source):
-            _copy_with_journal(source, target)
-            return
-        uri = f"{source.resolve().as_uri()}?mode=ro"
-        with (
-            closing(sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS)) as there,
-            closing(sqlite3.connect(target)) as here,
-        ):
-            there.backup(here)
+    if source.exists() and source.stat().st_size:
+        copy_of_warehouse(layout, target)
+    elif source.exists():
+        target.touch()
 
 
 def rehearse(run: Run) -> str:
@@ -122,35 +109,6 @@ def _termination_unwinds() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _left_by_a_dead_writer(warehouse: Path) -> bool:
-    """Whether the next writer will have to roll back first, which a reader of the original may not."""
-    with closing(sqlite3.connect(f"{warehouse.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)) as there:
-        try:
-            there.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        except sqlite3.OperationalError as error:
-            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_ROLLBACK:
-                return True
-            raise
-    return False
-
-
-def _copy_with_journal(source: Path, target: Path) -> None:
-    """The file and its journal as they lie; SQLite rolls the copy back when it is opened."""
-    before = _fingerprints(source)
-    shutil.copyfile(source, target)
-    shutil.copyfile(_journal(source), _journal(target))
-    if _fingerprints(source) != before:
-        raise TemporaryFailure(f"{source.name}: was written to while it was copied; run again.")
-
-
-def _journal(warehouse: Path) -> Path:
-    return warehouse.with_name(warehouse.name + JOURNAL)
-
-
-def _fingerprints(warehouse: Path) -> list[tuple[int, int]]:
-    return [(each.stat().st_size, each.stat().st_mtime_ns) for each in (warehouse, _journal(warehouse))]
 
 
 def _link_raw(layout: Layout, scratch: Layout) -> None:

@@ -7,7 +7,6 @@ were held, refused, discarded or reinstated are so again. The last event of a de
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -18,6 +17,7 @@ from lib.journal import read_entries
 from lib.layout import Layout
 from lib.manifest import FILE_NAME
 from lib.warehouse import transaction
+from lib.warehouses.interface import Connection
 
 DECIDED: dict[str, Status] = {"discard": "discarded", "reinstate": "pending"}
 
@@ -49,7 +49,7 @@ class _Fate:
     reason: str | None = None
 
 
-def restore_marks(layout: Layout, connection: sqlite3.Connection, source: str) -> Behind | None:
+def restore_marks(layout: Layout, connection: Connection, source: str) -> Behind | None:
     """Give the deliveries of `source` the marks that they were given after the warehouse's last run. How far it is
     behind; None when it lacks no load. What it knows to be loaded stays loaded.
 
@@ -78,7 +78,7 @@ def restore_marks(layout: Layout, connection: sqlite3.Connection, source: str) -
     )
 
 
-def lost_loads(layout: Layout, connection: sqlite3.Connection, source: str) -> list[str]:
+def lost_loads(layout: Layout, connection: Connection, source: str) -> list[str]:
     """The runs that loaded by their records and that the warehouse does not know: it is older than they are."""
     last_loaded, _ = _reach(connection, source)
     return [each["run_id"] for each in _manifests_after(layout, source, last_loaded) if _is_loaded(each)]
@@ -90,7 +90,7 @@ def lost_text(run_ids: list[str]) -> str:
     return f"is older than the records: it lacks {loads}, from run {run_ids[0]} on; the next run catches up from raw"
 
 
-def _reach(connection: sqlite3.Connection, source: str) -> tuple[str | None, str | None]:
+def _reach(connection: Connection, source: str) -> tuple[str | None, str | None]:
     """The last run that loaded, and the last one that left any mark."""
     loaded = connection.execute("SELECT max(run_id) FROM runs WHERE source = ?", [source]).fetchone()[0]
     marked = connection.execute("SELECT max(run_id) FROM deliveries WHERE source = ?", [source]).fetchone()[0]
@@ -171,7 +171,7 @@ def _fates(layout: Layout, source: str, manifests: list[dict[str, Any]], after: 
     return fates
 
 
-def _give_back(connection: sqlite3.Connection, standing: Standing, fate: _Fate) -> None:
+def _give_back(connection: Connection, standing: Standing, fate: _Fate) -> None:
     """Mark a delivery as it was; one that was loaded is pending. What it was held for is kept: an acceptance is of
     what was seen."""
     status: Status = "pending" if fate.status == "loaded" else fate.status

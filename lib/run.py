@@ -101,7 +101,7 @@ class Run:
         later than the committed one; StoredDataChanged when the warehouse is not what it was.
         """
         options = options or Options()
-        layout = Layout.at(resolve(data_dir), settings.warehouse)
+        layout = Layout.at(resolve(data_dir), settings.warehouse, settings.engine)
         layout.create()
         if options.full_refresh and layout.warehouse.exists() and layout.warehouse.stat().st_size == 0:
             copy_aside(layout.warehouse)
@@ -168,7 +168,7 @@ class Run:
             raise UsageError("run_id: must be the name of a folder in runs, such as 000001-20251207T060000Z.")
         manifest = Manifest.read(layout.record(run_id))
         settings = settings_from(manifest["config"], f"{run_id}/manifest.json")
-        return cls(run_id, settings, Layout.at(layout.data_dir, settings.warehouse), manifest)
+        return cls(run_id, settings, Layout.at(layout.data_dir, settings.warehouse, settings.engine), manifest)
 
     @classmethod
     def latest(cls, data_dir: str = "data/sandbox") -> Run:

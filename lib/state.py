@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,6 +10,7 @@ from lib.clock import parse_instant, short_instant
 from lib.errors import StoredDataChanged
 from lib.files import read_json, write_json
 from lib.layout import Layout
+from lib.warehouses.interface import Connection
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class State:
     last_run_id: str | None
 
 
-def read_state(connection: sqlite3.Connection, source: str) -> State:
+def read_state(connection: Connection, source: str) -> State:
     """The committed state of `source`.
 
     Raises StoredDataChanged when a watermark stands over an empty fact table: an increment would then quietly be all.
@@ -45,7 +45,7 @@ def read_state(connection: sqlite3.Connection, source: str) -> State:
     )
 
 
-def check_facts_present(connection: sqlite3.Connection, source: str) -> None:
+def check_facts_present(connection: Connection, source: str) -> None:
     """Raise StoredDataChanged when there is a watermark but no fact of `source`."""
     has_watermark = connection.execute(
         "SELECT 1 FROM state WHERE source = ? AND watermark_last_updated IS NOT NULL", [source]
@@ -58,7 +58,7 @@ def check_facts_present(connection: sqlite3.Connection, source: str) -> None:
         )
 
 
-def state_copy(connection: sqlite3.Connection) -> dict[str, Any]:
+def state_copy(connection: Connection) -> dict[str, Any]:
     """What state.json says: the state of the source that loaded last, and every source's."""
     rows = connection.execute("SELECT * FROM state ORDER BY last_run_id DESC").fetchall()
     version = connection.execute("SELECT version FROM warehouse").fetchone()[0]
@@ -67,7 +67,7 @@ def state_copy(connection: sqlite3.Connection) -> dict[str, Any]:
     return {**latest, "version": version, "sources": sources}
 
 
-def write_state_copy(connection: sqlite3.Connection, layout: Layout) -> bool:
+def write_state_copy(connection: Connection, layout: Layout) -> bool:
     """Make state.json say what the warehouse says; whether it had to be written."""
     wanted = state_copy(connection)
     try:
@@ -79,7 +79,7 @@ def write_state_copy(connection: sqlite3.Connection, layout: Layout) -> bool:
     return True
 
 
-def _shown(row: sqlite3.Row) -> dict[str, Any]:
+def _shown(row: Any) -> dict[str, Any]:
     watermark = row["watermark_last_updated"]
     return {
         "last_staging_row_count": row["last_staging_row_count"],

@@ -23,7 +23,8 @@ def used_code(notebook: str, hashed: set[str], root: Path = ROOT) -> set[str]:
     statements, suites, the lock.
 
     `hashed` are the paths of lib.provenance.code_hashes, then and now. A statement is used by a module that names it,
-    or the beginning of its name (`sqlite/load/` and a step): what is added to such a folder, or taken away, counts too.
+    or the beginning of its name (`warehouse/load/` and a step): what is added to such a folder, or taken away, counts
+    too, and so does what each kind of warehouse has under that name.
     """
     own = f"notebooks/{notebook}.ipynb"
     modules: dict[str, ast.Module] = {}

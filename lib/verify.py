@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +19,13 @@ from lib.layout import Layout
 from lib.manifest import FILE_NAME
 from lib.provenance import code_hashes
 from lib.restore import lost_loads, lost_text
-from lib.sql import identifier, statement, statements
+from lib.sql import statement
 from lib.standalone import Finding
 from lib.terminal import consoles
-from lib.warehouse import SCHEMA_VERSION, reading
+from lib.warehouse import reading, schema_statements
+from lib.warehouses.choose import kind_of
+from lib.warehouses.interface import Connection
 
-BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-UNREADABLE = (
-    sqlite3.Error, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, MemoryError, OSError,
-)  # fmt: skip
-"""What reading a damaged database can raise. The texts may hold values: none is told."""
 ATTEMPTS = 5
 
 
@@ -134,61 +129,42 @@ def verify_tables(layout: Layout) -> list[Finding]:
                     return findings
         except (StoredDataChanged, TemporaryFailure):
             raise
-        except PipelineError:  # an error that SQLite has no better name for
+        except PipelineError:  # an error that the database has no better name for
             return [Finding(layout.warehouse.name, "cannot be read")]
     raise TemporaryFailure(f"{layout.warehouse.name}: runs load faster than it can be checked; verify again later.")
 
 
-Check = Callable[[sqlite3.Connection, Layout], list[str]]
+Check = Callable[[Connection, Layout], list[str]]
 
 
-def _checked(check: Check, connection: sqlite3.Connection, layout: Layout) -> list[Finding]:
+def _checked(check: Check, connection: Connection, layout: Layout) -> list[Finding]:
     try:
         found = check(connection, layout)
-    except UNREADABLE as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in BUSY:
+    except PipelineError:
+        raise
+    except Exception as error:  # whatever reading a damaged database raises; its text may hold values: none is told
+        if not kind_of(connection).unreadable(error):
             raise
         found = [f"cannot be read ({check.__name__.strip('_').replace('_', ' ')})"]
     return [Finding(layout.warehouse.name, what) for what in found]
 
 
-def _version(connection: sqlite3.Connection) -> Any:
+def _version(connection: Connection) -> Any:
     row = connection.execute("SELECT version FROM warehouse").fetchone()
     return row and row[0]
 
 
-def _soundness(connection: sqlite3.Connection, layout: Layout) -> list[str]:
-    answer = connection.execute("PRAGMA integrity_check(1)").fetchone()
-    return [] if answer[0] == "ok" else ["the database's own integrity check fails"]
+def _soundness(connection: Connection, layout: Layout) -> list[str]:
+    return kind_of(connection).unsound(connection)
 
 
-def _schema(connection: sqlite3.Connection, layout: Layout) -> list[str]:
-    """Tables and indexes declared as this release declares them, carried columns aside, and no trigger."""
-    with closing(sqlite3.connect(":memory:")) as fresh:
-        for step in range(1, SCHEMA_VERSION + 1):
-            for text in statements(f"sqlite/schema/v{step}"):
-                fresh.execute(text)
-        ours = {row[1] for row in fresh.execute("PRAGMA table_info(fact_visits)")}
-        expected = _declarations(fresh)
-    carried = [row[1] for row in connection.execute("PRAGMA table_info(fact_visits)") if row[1] not in ours]
-    expected["fact_visits"] = sorted([*expected["fact_visits"], *(f"{identifier(name)} TEXT" for name in carried)])
-    there = _declarations(connection)
-    wrong = sorted(name for name, parts in expected.items() if there.get(name) != parts)
-    triggers = connection.execute("SELECT count(*) FROM sqlite_schema WHERE type = 'trigger'").fetchone()[0]
-    return [f"{name} is not declared as this release declares it" for name in wrong] + (
-        [f"{triggers} triggers are there that no release made"] if triggers else []
-    )
+def _schema(connection: Connection, layout: Layout) -> list[str]:
+    """Tables and indexes declared as this release declares them, carried columns aside, and nothing else."""
+    texts = [text for _, texts in schema_statements(connection.kind) for text in texts]
+    return kind_of(connection).declared_otherwise(connection, texts)
 
 
-def _declarations(connection: sqlite3.Connection) -> dict[str, list[str]]:
-    """Each table's and index's declaration in its parts: a column that was added stands where it was added."""
-    rows = connection.execute(
-        "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND type IN ('table', 'index')"
-    )
-    return {name: sorted(part.strip() for part in sql.split(",")) for name, sql in rows}
-
-
-def _content(connection: sqlite3.Connection, layout: Layout) -> list[str]:
+def _content(connection: Connection, layout: Layout) -> list[str]:
     return [
         f"{table}: the rows of {count:,} {PART_WORDS.get(table, 'parts')} are not what the runs left"
         for table, count in differing_parts(connection).items()
@@ -201,20 +177,20 @@ PART_WORDS = {
 }  # fmt: skip
 
 
-def _metrics(connection: sqlite3.Connection, layout: Layout) -> list[str]:
-    differing = connection.execute(statement("sqlite/days_that_differ")).fetchone()[0]
-    unsaid = connection.execute(statement("sqlite/verify/days_not_as_changed")).fetchone()[0]
+def _metrics(connection: Connection, layout: Layout) -> list[str]:
+    differing = connection.execute(statement("warehouse/days_that_differ", connection.kind)).fetchone()[0]
+    unsaid = connection.execute(statement("warehouse/verify/days_not_as_changed")).fetchone()[0]
     return ([f"{differing:,} days of daily_visit_metrics differ from the facts"] if differing else []) + (
         [f"{unsaid:,} days of daily_visit_metrics are not what metric_changes says last"] if unsaid else []
     )
 
 
-def _state(connection: sqlite3.Connection, layout: Layout) -> list[str]:
-    differing = connection.execute(statement("sqlite/verify/states_that_differ")).fetchone()[0]
+def _state(connection: Connection, layout: Layout) -> list[str]:
+    differing = connection.execute(statement("warehouse/verify/states_that_differ")).fetchone()[0]
     return ["state or version are not what the newest runs left"] if differing else []
 
 
-def _runs(connection: sqlite3.Connection, layout: Layout) -> list[str]:
+def _runs(connection: Connection, layout: Layout) -> list[str]:
     """Each loaded run against its manifest, of the sources that deliver into this data folder."""
     findings = []
     for row in connection.execute("SELECT * FROM runs ORDER BY version").fetchall():
@@ -232,7 +208,7 @@ def _runs(connection: sqlite3.Connection, layout: Layout) -> list[str]:
     return findings
 
 
-def _deliveries(connection: sqlite3.Connection, layout: Layout) -> list[str]:
+def _deliveries(connection: Connection, layout: Layout) -> list[str]:
     """What the warehouse knows of each delivery against the raw ledger; one that is only in the ledger is pending."""
     names = list(Delivery.__dataclass_fields__)
     findings = []

@@ -1,51 +1,50 @@
-"""The SQLite warehouse: opened, checked, created, migrated. The statements that change tables are in lib/load.py."""
+"""The warehouse: opened, checked, created, migrated. What the kinds of it do each in their way is in lib/warehouses;
+the statements that change tables are run by lib/load.py."""
 
 from __future__ import annotations
 
 import re
 import shutil
-import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from lib.clock import file_stamp, now
 from lib.content import write_all_hashes
-from lib.errors import PipelineError, StoredDataChanged, TemporaryFailure, UsageError
+from lib.errors import StoredDataChanged, UsageError
 from lib.files import sync_folder
 from lib.layout import Layout
 from lib.sql import identifier, statements
+from lib.warehouses import amiss
+from lib.warehouses.choose import kind_named, kind_of
+from lib.warehouses.interface import Connection
 
-APPLICATION_ID = 0x50564954  # "PVIT": tells our file from any other SQLite database
 SCHEMA_VERSION = 3
 TABLES = {
     "warehouse", "fact_visits", "daily_visit_metrics", "metric_changes", "deliveries", "quarantine", "quarantine_rows",
     "runs", "state", "lateness", "content_hashes",
 }  # fmt: skip
 MADE_FROM_DELIVERIES = {"fact_visits", "daily_visit_metrics"}
-BUSY_SECONDS = 10.0
-CACHE_KIB = 256 * 1024  # large enough not to spill: a spilling transaction blocks readers
 
 
-def open_warehouse(layout: Layout, *, rebuild: bool = False) -> sqlite3.Connection:
+def open_warehouse(layout: Layout, *, rebuild: bool = False) -> Connection:
     """A connection that may write, to a warehouse of this schema version; made or migrated when needed.
 
     Raises StoredDataChanged when the file is missing or empty although runs were recorded, or lacks a table that is
     made from deliveries (unless `rebuild`, which a full refresh may ask for); when it is no database, belongs to
-    another program, has a newer schema, or lacks another table.
+    another program, has a newer schema, or lacks another table. TemporaryFailure when another program holds it.
     """
-    path = layout.warehouse
+    path, kind = layout.warehouse, kind_named(layout.kind)
     absent = not path.exists() or path.stat().st_size == 0
     may_begin = rebuild or not _loaded_before(layout)
     if absent and not may_begin:
-        raise _lost(path)
-    with plain_errors(path):
-        connection = _connect(path)
+        raise amiss.lost(path)
+    with kind.plain_errors(path):
+        connection: Connection = kind.connect(layout)
         try:
-            if not may_begin and not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-                raise _lost(path)  # SQLite takes a file of one byte for an empty one
-            _check_ours(connection, path, absent)
-            _migrate(connection, path)
+            if not may_begin and not kind.table_names(connection):
+                raise amiss.lost(path)  # SQLite takes a file of one byte for an empty one
+            _migrate(connection, layout, _our_version(connection, path))
             _check_tables(connection, path, rebuild)
         except BaseException:
             connection.close()
@@ -53,18 +52,19 @@ def open_warehouse(layout: Layout, *, rebuild: bool = False) -> sqlite3.Connecti
     return connection
 
 
-def read_warehouse(layout: Layout) -> sqlite3.Connection:
-    """A read-only connection to an existing warehouse of this schema version. Raises StoredDataChanged."""
-    path = layout.warehouse
+def read_warehouse(layout: Layout) -> Connection:
+    """A read-only connection to an existing warehouse of this schema version.
+
+    Raises StoredDataChanged, TemporaryFailure."""
+    path, kind = layout.warehouse, kind_named(layout.kind)
     if not path.exists() or path.stat().st_size == 0:
         if not layout.data_dir.is_dir():
             raise UsageError(f"{layout.data_dir}: there is no such data folder; name yours with --data-dir.")
         raise StoredDataChanged(f"{path.name}: there is no warehouse yet; run python run_pipeline.py first.")
-    with plain_errors(path):
-        connection = _connect(path, read_only=True)
+    with kind.plain_errors(path):
+        connection: Connection = kind.connect(layout, read_only=True)
         try:
-            _check_ours(connection, path, absent=False)
-            if _pragma(connection, "user_version") != SCHEMA_VERSION:
+            if _our_version(connection, path) != SCHEMA_VERSION:
                 raise StoredDataChanged(f"{path.name}: has an older schema; the next run migrates it.")
         except BaseException:
             connection.close()
@@ -72,58 +72,29 @@ def read_warehouse(layout: Layout) -> sqlite3.Connection:
     return connection
 
 
-def writing(layout: Layout, *, rebuild: bool = False) -> AbstractContextManager[sqlite3.Connection]:
+def writing(layout: Layout, *, rebuild: bool = False) -> AbstractContextManager[Connection]:
     """`open_warehouse` for a block, its errors as ours."""
     return _for_a_block(open_warehouse(layout, rebuild=rebuild), layout)
 
 
-def reading(layout: Layout) -> AbstractContextManager[sqlite3.Connection]:
+def reading(layout: Layout) -> AbstractContextManager[Connection]:
     """`read_warehouse` for a block, its errors as ours."""
     return _for_a_block(read_warehouse(layout), layout)
 
 
 @contextmanager
-def _for_a_block(connection: sqlite3.Connection, layout: Layout) -> Iterator[sqlite3.Connection]:
-    try:
-        with plain_errors(layout.warehouse):
+def _for_a_block(connection: Connection, layout: Layout) -> Iterator[Connection]:
+    with kind_of(connection).plain_errors(layout.warehouse):
+        try:
             yield connection
-    finally:
-        connection.close()
+        finally:
+            connection.close()
 
 
 @contextmanager
-def plain_errors(path: Path) -> Iterator[None]:
-    """SQLite's errors as ours: its texts may hold values, so only the kind of failure is told."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            message = (
-                f"{path.name}: another program holds the warehouse for over {BUSY_SECONDS:.0f} s; run again later."
-            )
-            raise TemporaryFailure(message) from error
-        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
-            message = f"{path.name}: cannot be written (disk full, read-only or failing); nothing was changed."
-            raise TemporaryFailure(message) from error
-        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-            raise _unsound(path) from error
-        raise PipelineError(f"{path.name}: the warehouse refused a statement ({type(error).__name__}).") from error
-    except UnicodeDecodeError:  # raised for SQLite's own message, when it quotes a damaged schema
-        raise _unsound(path) from None
-
-
-def _unsound(path: Path) -> StoredDataChanged:
-    return StoredDataChanged(
-        f"{path.name}: is not a sound SQLite database; restore it from a backup, "
-        "or move it away and run with --full-refresh."
-    )
-
-
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+def transaction(connection: Connection) -> Iterator[None]:
     """One write transaction: committed when the block ends well, rolled back otherwise."""
-    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(kind_of(connection).BEGIN)
     try:
         yield
         connection.execute("COMMIT")
@@ -133,31 +104,39 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def fact_columns(connection: sqlite3.Connection) -> list[str]:
+def fact_columns(connection: Connection) -> list[str]:
     """The names of fact_visits' stored columns, carried ones included."""
-    return [row[1] for row in connection.execute("PRAGMA table_info(fact_visits)")]
+    return kind_of(connection).stored_columns(connection, "fact_visits")
 
 
-def add_carried_columns(connection: sqlite3.Connection, carried: list[str]) -> None:
+def add_carried_columns(connection: Connection, carried: list[str]) -> None:
     """Give fact_visits a text column for each newly carried name. Inside the caller's transaction."""
     for name in sorted(set(carried) - set(fact_columns(connection))):
         connection.execute(f"ALTER TABLE fact_visits ADD COLUMN {identifier(name)} TEXT")
 
 
-def _connect(path: Path, read_only: bool = False) -> sqlite3.Connection:
-    uri = f"{path.resolve().as_uri()}?mode={'ro' if read_only else 'rwc'}"
-    connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
-    connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-    connection.execute("PRAGMA temp_store = MEMORY")
-    connection.execute("PRAGMA trusted_schema = OFF")
-    return connection
+def copy_of_warehouse(layout: Layout, target: Path) -> None:
+    """Copy the warehouse as of one instant, while others may write; what a killed run left half written is undone when
+    the copy is opened. Raises StoredDataChanged, TemporaryFailure."""
+    kind_named(layout.kind).copy(layout, target)
 
 
-def _pragma(connection: sqlite3.Connection, name: str) -> int:
-    value: int = connection.execute(f"PRAGMA {name}").fetchone()[0]
-    return value
+def back_up_warehouse(layout: Layout, target: Path) -> None:
+    """As `copy_of_warehouse`, into one file that needs nothing undone. Raises OSError where there is no room."""
+    kind_named(layout.kind).back_up(layout, target)
+
+
+def schema_statements(kind: str, first: int = 1) -> list[tuple[int, list[str]]]:
+    """What makes the tables of a kind of warehouse, by schema version; a kind begins with that of its first release."""
+    every = [(version, statements(f"warehouse/schema/{kind}/v{version}")) for version in range(1, SCHEMA_VERSION + 1)]
+    return [(version, texts) for version, texts in every if version >= first and texts]
+
+
+def copy_aside(path: Path) -> Path:
+    """Move a damaged or empty warehouse out of the way of a rebuild, never deleting it."""
+    aside = path.with_name(f"{path.name}.aside-{file_stamp(now())}")
+    shutil.move(path, aside)
+    return aside
 
 
 def _loaded_before(layout: Layout) -> bool:
@@ -165,27 +144,20 @@ def _loaded_before(layout: Layout) -> bool:
     return any((layout.record(run_id) / "manifest.json").exists() for run_id in layout.run_ids())
 
 
-def _lost(path: Path) -> StoredDataChanged:
-    return StoredDataChanged(
-        f"{path.name}: the warehouse is {'empty' if path.exists() else 'missing'} although runs were recorded; "
-        "restore it from a backup, or build it again from the raw snapshots with --full-refresh."
-    )
-
-
-def _check_ours(connection: sqlite3.Connection, path: Path, absent: bool) -> None:
-    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-    if not absent and (tables and _pragma(connection, "application_id") != APPLICATION_ID):
-        raise StoredDataChanged(f"{path.name}: is another program's database; name another file with --warehouse.")
-    version = _pragma(connection, "user_version")
+def _our_version(connection: Connection, path: Path) -> int:
+    """Its schema's version, 0 when it is new. Raises StoredDataChanged."""
+    version = kind_of(connection).schema_version(connection)
+    if version is None:
+        raise amiss.foreign(path)
     if version > SCHEMA_VERSION:
         raise StoredDataChanged(
             f"{path.name}: has schema version {version}, this code knows {SCHEMA_VERSION}; use the newer release."
         )
+    return version
 
 
-def _check_tables(connection: sqlite3.Connection, path: Path, rebuild: bool) -> None:
-    there = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema")}
-    gone = TABLES - there
+def _check_tables(connection: Connection, path: Path, rebuild: bool) -> None:
+    gone = TABLES - kind_of(connection).table_names(connection)
     if not gone:
         return
     if gone <= MADE_FROM_DELIVERIES:
@@ -197,39 +169,28 @@ def _check_tables(connection: sqlite3.Connection, path: Path, rebuild: bool) -> 
     raise StoredDataChanged(f"{path.name}: lacks the table {', '.join(sorted(gone))}; {remedy}")
 
 
-def _create_missing(connection: sqlite3.Connection, gone: set[str]) -> None:
+def _create_missing(connection: Connection, gone: set[str]) -> None:
     """Make the missing tables as the schema's versions made and altered them."""
     with transaction(connection):
-        for step in range(1, SCHEMA_VERSION + 1):
-            for text in statements(f"sqlite/schema/v{step}"):
+        for _, texts in schema_statements(connection.kind):
+            for text in texts:
                 about = re.search(r"^(?:CREATE TABLE|ALTER TABLE|CREATE INDEX \w+ ON) (\w+)", text, re.MULTILINE)
                 if about and about[1] in gone:
                     connection.execute(text)
 
 
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+def _migrate(connection: Connection, layout: Layout, version: int) -> None:
     """Bring the schema up to SCHEMA_VERSION, each version in one transaction; an older warehouse is copied first."""
-    version = _pragma(connection, "user_version")
     if version == SCHEMA_VERSION:
         return
+    kind, path = kind_of(connection), layout.warehouse
     if version:
-        copy = path.with_name(f"{path.name}.schema{version}-{file_stamp(now())}")
-        with sqlite3.connect(copy) as target:
-            connection.backup(target)
-        target.close()
+        kind.copy_open(connection, layout, path.with_name(f"{path.name}.schema{version}-{file_stamp(now())}"))
         sync_folder(path.parent)
-    for step in range(version + 1, SCHEMA_VERSION + 1):
+    for step, texts in schema_statements(connection.kind, version + 1):
         with transaction(connection):
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            for text in statements(f"sqlite/schema/v{step}"):
+            for text in texts:
                 connection.execute(text)
             if step == 3:
                 write_all_hashes(connection)
-            connection.execute(f"PRAGMA user_version = {step}")
-
-
-def copy_aside(path: Path) -> Path:
-    """Move a damaged or empty warehouse out of the way of a rebuild, never deleting it."""
-    aside = path.with_name(f"{path.name}.aside-{file_stamp(now())}")
-    shutil.move(path, aside)
-    return aside
+            kind.note_version(connection, step)

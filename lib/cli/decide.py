@@ -34,7 +34,9 @@ def deliveries(
 # The same options behind the word, where people look for them first; they win over those before it.
 OwnConfig = Annotated[str | None, typer.Option("--config", metavar="FILE", help="The config file.")]
 OwnDataDir = Annotated[str | None, typer.Option("--data-dir", metavar="DIR", help="The data folder.")]
-OwnWarehouse = Annotated[str | None, typer.Option("--warehouse", metavar="URL", help="sqlite:///path.")]
+OwnWarehouse = Annotated[
+    str | None, typer.Option("--warehouse", metavar="URL", help="sqlite:///path or duckdb:///path.")
+]
 
 
 @deliveries_app.command("list", short_help="every delivery: file, status, rows, reason")

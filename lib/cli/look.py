@@ -100,7 +100,7 @@ def plan(
         raise UsageError("--reason: goes with --accept RULE.")
     check_acceptable(accept or [])
     settings = load_settings(from_here(config), **given_settings(source, warehouse, lookback_hours))
-    layout = Layout.at(resolve(from_here(data_dir)), settings.warehouse)
+    layout = Layout.at(resolve(from_here(data_dir)), settings.warehouse, settings.engine)
     options = Options(full_refresh=full_refresh, accept=tuple(accept or ()), reason=reason)
     planned = plan_run(layout, settings, as_of=as_of, options=options)
     print_plan(consoles()[0], planned)

@@ -18,7 +18,10 @@ DataDir = Annotated[
     str, typer.Option("--data-dir", metavar="DIR", help="Where raw, staging, state, runs, logs and warehouse.db live.")
 ]
 Warehouse = Annotated[
-    str | None, typer.Option("--warehouse", metavar="URL", help="sqlite:///path; default warehouse.db in the data dir.")
+    str | None,
+    typer.Option(
+        "--warehouse", metavar="URL", help="sqlite:///path or duckdb:///path; default warehouse.db in the data dir."
+    ),
 ]
 
 Archive = Annotated[
@@ -67,7 +70,7 @@ def layout_of(config: str, data_dir: str, warehouse: str | None) -> Layout:
     from lib.layout import Layout
 
     settings = load_settings(from_here(config), warehouse=warehouse_from_here(warehouse))
-    return Layout.at(resolve(from_here(data_dir)), settings.warehouse)
+    return Layout.at(resolve(from_here(data_dir)), settings.warehouse, settings.engine)
 
 
 def with_archive(layout: Layout, archive: Path | None) -> Layout:

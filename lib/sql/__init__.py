@@ -1,4 +1,8 @@
-"""The statements: one a file, opened by a comment that states grain, key and interval."""
+"""The statements: one a file, opened by a comment that states grain, key and interval.
+
+`duckdb/` is the engine's; `warehouse/`, `analytics/`, `checks/` are the warehouse's. There a statement is `name.sql`
+where every kind of warehouse understands it, else a file a kind: `name.sqlite.sql`, `name.duckdb.sql`.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +14,16 @@ FOLDER = Path(__file__).parent
 
 
 @cache
-def _text(name: str) -> str:
-    return (FOLDER / f"{name}.sql").read_text(encoding="utf-8")
+def _text(name: str, kind: str | None) -> str:
+    own = FOLDER / f"{name}.{kind}.sql"
+    path = own if kind and own.exists() else FOLDER / f"{name}.sql"
+    return path.read_text(encoding="utf-8")
 
 
-def statement(name: str, **pieces: str) -> str:
-    """The statement in `name`.sql; `$piece` marks in it take SQL pieces made by lib, never a value of the data."""
-    return Template(_text(name)).substitute(pieces)
+def statement(name: str, kind: str | None = None, **pieces: str) -> str:
+    """The statement of that name: the kind's own where there is one, else everyone's. `$piece` marks in it take SQL
+    pieces made by lib, never a value of the data."""
+    return Template(_text(name, kind)).substitute(pieces)
 
 
 def statements(folder: str) -> list[str]:

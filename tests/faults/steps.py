@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lib import commit, load, pipeline, warehouse
+from lib import commit, load, pipeline
 from tests.faults.trial import Expected, Try, examine, heal, prepare, run_here, say
 from tests.faults.world import World
 
@@ -65,10 +65,10 @@ def _at_statement(step: str) -> Trap:
     def trap() -> None:
         found = commit.statement  # type: ignore[attr-defined]
 
-        def statement(name: str, **pieces: str) -> str:
+        def statement(name: str, *words: str, **pieces: str) -> str:
             if name.endswith(f"/{step}"):
                 _die()
-            text: str = found(name, **pieces)
+            text: str = found(name, *words, **pieces)
             return text
 
         commit.statement = statement  # type: ignore[attr-defined]
@@ -78,21 +78,15 @@ def _at_statement(step: str) -> Trap:
 
 def _at_commit() -> None:
     """The only transaction of a run that moves the tables' version on."""
-    connect = warehouse._connect
+    transaction = commit.transaction
 
-    def watched(*words: Any, **named: Any) -> sqlite3.Connection:
-        connection = connect(*words, **named)
-        seen: list[str] = []
+    @contextmanager
+    def watched(connection: Any) -> Iterator[None]:
+        with transaction(connection):
+            yield
+            _die()
 
-        def hear(text: str) -> None:
-            seen.append(text)
-            if text == "COMMIT" and any("UPDATE warehouse SET version" in each for each in seen):
-                _die()
-
-        connection.set_trace_callback(hear)
-        return connection
-
-    warehouse._connect = watched
+    commit.transaction = watched
 
 
 def _wrap(module: Any, name: str, *, call: int = 1, after: bool = False) -> None:

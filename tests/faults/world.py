@@ -8,16 +8,18 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from lib.layout import KINDS, Layout
+from lib.warehouses.choose import kind_named, kind_of
+from lib.warehouses.interface import Connection
 from tests.pipeline.clinic import csv_text, row
 from tests.privacy.canaries import plant
 
@@ -35,18 +37,23 @@ Content = dict[str, list[tuple[Any, ...]]]
 class World:
     """One data folder, its inbox and its config, under `folder`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kind: str = "sqlite") -> None:
         self.folder = folder
+        self.kind = kind
         self.input = folder / "inbox" / "visits.csv"
         self.data_dir = folder / "data"
-        self.warehouse = self.data_dir / "warehouse.db"
+        self.warehouse = self.data_dir / KINDS[kind]
         self.config = folder / "config.yaml"
 
     def begin(self, offered: Path | None = None) -> None:
         """An empty clinic, whose source is its own inbox or the file of another."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.input.parent.mkdir(parents=True)
-        settings = {"source": {"path": str(offered or self.input)}, "engine": {"threads": 1}}
+        settings = {
+            "source": {"path": str(offered or self.input)},
+            "engine": {"threads": 1},
+            "warehouse": f"{self.kind}:///{self.warehouse.name}",
+        }
         self.config.write_text(yaml.safe_dump(settings))
 
     def become(self, prepared: Path) -> None:
@@ -70,17 +77,14 @@ class World:
         return ["run", "--config", str(self.config), "--data-dir", str(self.data_dir), "--as-of", clock]
 
     @contextmanager
-    def copied(self) -> Iterator[sqlite3.Connection]:
+    def copied(self) -> Iterator[Connection]:
         """A copy of the warehouse: a reader of the real one would roll back what a killed writer left behind."""
         with tempfile.TemporaryDirectory(dir=self.folder.parent) as copies:
-            for path in self.data_dir.glob("warehouse.db*"):
+            for path in self.data_dir.glob(f"{self.warehouse.name}*"):
                 shutil.copyfile(path, Path(copies, path.name))
-            connection = sqlite3.connect(Path(copies, "warehouse.db"))
-            connection.row_factory = sqlite3.Row
-            try:
+            layout = Layout.at(Path(copies), f"{self.kind}:///{self.warehouse.name}")
+            with closing(kind_named(self.kind).connect(layout)) as connection:
                 yield connection
-            finally:
-                connection.close()
 
     def tables(self) -> Content:
         """What the warehouse says."""
@@ -106,7 +110,7 @@ class World:
 
     def leftovers(self) -> list[str]:
         """Temporary files of writers that died."""
-        found = [*self.data_dir.rglob(".tmp-*"), *self.data_dir.rglob("*-journal")]
+        found = [*self.data_dir.rglob(".tmp-*"), *self.data_dir.rglob("*-journal"), *self.data_dir.rglob("*.wal")]
         return sorted(str(path.relative_to(self.data_dir)) for path in found)
 
 
@@ -145,8 +149,8 @@ def delivery(number: int) -> str:
     return csv_text(rows)
 
 
-def _content(connection: sqlite3.Connection) -> Content:
-    there = {each[0] for each in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+def _content(connection: Connection) -> Content:
+    there = kind_of(connection).table_names(connection)
     if "runs" not in there:
         return {}
     ranks: dict[str, str] = {}
@@ -161,7 +165,7 @@ def _content(connection: sqlite3.Connection) -> Content:
     return content
 
 
-def _rows(connection: sqlite3.Connection, table: str, ranks: dict[str, str]) -> list[tuple[Any, ...]]:
+def _rows(connection: Connection, table: str, ranks: dict[str, str]) -> list[tuple[Any, ...]]:
     found = connection.execute(f"SELECT * FROM {table}").fetchall()
     left_out = _TIMELESS.get(table, set())
     rows = [tuple(_ranked(each[name], ranks) for name in list(each.keys()) if name not in left_out) for each in found]

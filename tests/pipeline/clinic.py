@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import csv
 import io
-import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,12 @@ import yaml
 from lib.config import settings_from
 from lib.errors import GateFailed, PipelineError
 from lib.files import read_json
-from lib.layout import REPORT
+from lib.layout import KINDS, REPORT, Layout
 from lib.rehearsal import rehearse
 from lib.run import Options, Run
 from lib.state import write_state_copy
 from lib.warehouse import open_warehouse
+from lib.warehouses.choose import kind_named
 
 ROOT = Path(__file__).resolve().parents[2]
 COLUMNS = ("visit_id", "patient_id", "provider_id", "diagnosis_code", "visit_date", "visit_cost", "last_updated")
@@ -88,6 +89,8 @@ class Clinic:
 
     folder: Path
     config: dict[str, Any] = field(default_factory=dict)
+    kind: str = "sqlite"
+    """Of its warehouse."""
 
     def __post_init__(self) -> None:
         self.input.parent.mkdir(parents=True, exist_ok=True)
@@ -101,8 +104,20 @@ class Clinic:
         return self.folder / "data"
 
     @property
+    def layout(self) -> Layout:
+        return Layout.at(self.data_dir, self._url)
+
+    @property
     def warehouse(self) -> Path:
-        return self.data_dir / "warehouse.db"
+        return self.layout.warehouse
+
+    @property
+    def _url(self) -> str | None:
+        """None for the usual one, so that nothing is said of it in the config."""
+        return None if self.kind == "sqlite" else f"{self.kind}:///{KINDS[self.kind]}"
+
+    def _content(self) -> dict[str, Any]:
+        return {**({"warehouse": self._url} if self._url else {}), **self.config}
 
     def deliver(self, content: list[dict[str, str]] | str | bytes, name: str = "visits.csv") -> Path:
         """Write a file into the inbox, whole."""
@@ -122,7 +137,7 @@ class Clinic:
         accept: tuple[str, ...] = (),
     ) -> RunResult:
         """One run by the notebooks' calls in this process."""
-        content = {**self.config}
+        content = self._content()
         content["source"] = {**content.get("source", {}), "path": str(source or self.input)}
         if lookback_hours is not None:
             content["window"] = {"lookback_hours": lookback_hours}
@@ -142,7 +157,7 @@ class Clinic:
     def command(self, *words: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
         """The real command on this clinic's config and data folder."""
         config = self.folder / "config.yaml"
-        content = {**self.config}
+        content = self._content()
         content["source"] = {"path": str(self.input), **content.get("source", {})}
         config.write_text(yaml.safe_dump(content))
         head = [sys.executable, str(ROOT / "run_pipeline.py"), words[0]]
@@ -155,11 +170,14 @@ class Clinic:
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Rows of the warehouse."""
-        connection = sqlite3.connect(f"file:{self.warehouse}?mode=ro", uri=True)
-        try:
-            return connection.execute(sql, values).fetchall()
-        finally:
-            connection.close()
+        with closing(kind_named(self.kind).connect(self.layout, read_only=True)) as connection:
+            return [tuple(each) for each in connection.execute(sql, values).fetchall()]
+
+    def change(self, *statements: str) -> None:
+        """What another program does to the warehouse behind the pipeline's back."""
+        with closing(kind_named(self.kind).connect(self.layout)) as connection:
+            for each in statements:
+                connection.execute(each)
 
     def facts(self) -> dict[str, tuple[Any, ...]]:
         """visit_id → (patient, date, cents, stamp, delivery, line)."""

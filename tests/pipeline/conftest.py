@@ -8,6 +8,12 @@ from tests.pipeline.clinic import Clinic
 
 
 @pytest.fixture
-def clinic(tmp_path: Path) -> Clinic:
+def kind() -> str:
+    """The kind of warehouse; modules whose tests are for every kind have a fixture of their own."""
+    return "sqlite"
+
+
+@pytest.fixture
+def clinic(tmp_path: Path, kind: str) -> Clinic:
     """An empty clinic."""
-    return Clinic(tmp_path)
+    return Clinic(tmp_path, kind=kind)

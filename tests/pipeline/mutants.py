@@ -43,7 +43,7 @@ class Mutant:
     @property
     def text(self) -> str:
         """What `place` says without the mutant."""
-        return sql._text(self.place) if isinstance(self.place, str) else inspect.getsource(self.place)
+        return sql._text(self.place, "sqlite") if isinstance(self.place, str) else inspect.getsource(self.place)
 
 
 def visit(visit_id: str, hours: float = 0, **cells: str) -> Item:
@@ -62,12 +62,12 @@ def deliveries(*contents: tuple[Item, ...]) -> tuple[Step, ...]:
 
 def step(name: str) -> str:
     """A step of the commit, whatever its number is."""
-    return next(f"sqlite/load/{each}" for each in commit.STEPS if each.endswith(name))
+    return next(f"warehouse/load/{each}" for each in commit.STEPS if each.endswith(name))
 
 
 V1, V2 = visit("v1"), visit("v2")
 TELLING = "(j.visit_id IS NULL OR list_contains(j.reasons, 'invalid_visit_id'))"
-KEEPING = "    with keeping_content("
+KEEPING = "    with kind_of(connection).keeping_load("
 MUTANTS = (
     Mutant(
         "> for >= at the cutoff",
@@ -97,7 +97,7 @@ MUTANTS = (
     Mutant(
         "state before data",
         commit._commit, KEEPING,
-        '    with keeping_content(connection, tables=["state"]):\n'
+        '    with kind_of(connection).keeping_content(connection, ["state"], None):\n'
         f'        connection.execute(statement("{step("save_state")}"), values)\n'
         '    connection.execute("COMMIT")\n    connection.execute("BEGIN IMMEDIATE")\n' + KEEPING,
         (*deliveries((V1,)), Deliver("2.csv", (visit("v2", 1),)), Run(BASE + 2 * HOUR, dies=Dies("commit", 4))),
@@ -156,7 +156,7 @@ def planted(mutant: Mutant) -> Iterator[None]:
     place = mutant.place
     if isinstance(place, str):
         whole = sql._text
-        with patch.object(sql, "_text", lambda name: text if name == place else whole(name)):
+        with patch.object(sql, "_text", lambda name, kind: text if name == place else whole(name, kind)):
             yield
     else:
         names = dict(place.__globals__)

@@ -43,7 +43,12 @@ def test_01_to_03_do_not_use_the_code_of_the_load() -> None:
     hashed = set(provenance.code_hashes())
     before_04 = set().union(*(used_code(name, hashed) for name in NOTEBOOKS[:3]))
     of_04 = used_code("04_load", hashed)
-    only_04 = {"lib/commit.py", "lib/load.py", "lib/sql/sqlite/load/05_merge_facts.sql", "notebooks/04_load.ipynb"}
+    only_04 = {
+        "lib/commit.py",
+        "lib/load.py",
+        "lib/sql/warehouse/load/05_merge_facts.sqlite.sql",
+        "notebooks/04_load.ipynb",
+    }
     assert only_04 <= of_04 and not only_04 & before_04
     outer = {"lib/pipeline.py", "lib/execute.py", "lib/resume.py", "lib/cli/run.py", "run_pipeline.py"}
     assert not outer & (before_04 | of_04), "what starts a notebook decides no result"
@@ -198,7 +203,9 @@ def test_settings_given_when_the_run_began_hold_without_being_given_again(failed
     check(failed)
 
 
-@pytest.mark.parametrize("path", ["lib/commit.py", "lib/sql/sqlite/load/05_merge_facts.sql", "lib/pipeline.py"])
+@pytest.mark.parametrize(
+    "path", ["lib/commit.py", "lib/sql/warehouse/load/05_merge_facts.sqlite.sql", "lib/pipeline.py"]
+)
 def test_code_that_only_later_notebooks_use_may_be_mended(
     path: str, failed: Clinic, monkeypatch: pytest.MonkeyPatch
 ) -> None:

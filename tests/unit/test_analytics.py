@@ -30,7 +30,7 @@ STAMP = "2025-12-06T12:00:00.000000+00:00"
 def warehouse() -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     for version in ("v1", "v2", "v3"):
-        for each in statements(f"sqlite/schema/{version}"):
+        for each in statements(f"warehouse/schema/sqlite/{version}"):
             connection.execute(each)
     yield connection
     connection.close()

@@ -119,7 +119,7 @@ def test_the_example_query_counts_every_visit_and_merges_small_weeks(run: Run) -
     result = frames.example_result(run)
     assert result["visits"].sum() == 3
     assert result["cost"].isna().all(), "three visits are too few to tell a cost"
-    assert "FROM daily_visit_metrics" in frames.example_query()
+    assert "FROM daily_visit_metrics" in frames.example_query(run)
 
 
 def test_the_newest_run_is_one_call_away(run: Run) -> None:

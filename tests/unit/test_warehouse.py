@@ -16,7 +16,9 @@ from lib.decisions import discard_delivery
 from lib.errors import PipelineError, StoredDataChanged, TemporaryFailure, UsageError
 from lib.layout import Layout
 from lib.sql import statements
-from lib.warehouse import SCHEMA_VERSION, TABLES, open_warehouse, plain_errors, read_warehouse, transaction
+from lib.warehouse import SCHEMA_VERSION, TABLES, open_warehouse, read_warehouse, transaction
+from lib.warehouses import interface, sqlite
+from lib.warehouses.sqlite import plain_errors
 from tests.pipeline.clinic import Clinic, row
 from tests.pipeline.plain_gate import plain_gate
 
@@ -147,10 +149,10 @@ def test_a_newer_schema_wants_a_newer_release(clinic: Clinic) -> None:
 
 def test_an_older_schema_is_copied_then_migrated_and_keeps_its_rows(clinic: Clinic, layout: Layout) -> None:
     with sqlite3.connect(layout.warehouse) as connection:
-        for text in statements("sqlite/schema/v1"):
+        for text in statements("warehouse/schema/sqlite/v1"):
             connection.execute(text)
         connection.execute("INSERT INTO state VALUES ('clinic', NULL, 5, '2025-03-01T00:00:00.000000+00:00', 'r')")
-        connection.execute(f"PRAGMA application_id = {warehouse.APPLICATION_ID}")
+        connection.execute(f"PRAGMA application_id = {sqlite.APPLICATION_ID}")
         connection.execute("PRAGMA user_version = 1")
     connection.close()
     with pytest.raises(StoredDataChanged, match="older schema; the next run migrates it"):
@@ -169,9 +171,9 @@ def test_an_older_schema_is_copied_then_migrated_and_keeps_its_rows(clinic: Clin
 
 def test_a_migration_that_fails_leaves_the_old_schema(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     with sqlite3.connect(layout.warehouse) as connection:
-        for text in statements("sqlite/schema/v1"):
+        for text in statements("warehouse/schema/sqlite/v1"):
             connection.execute(text)
-        connection.execute(f"PRAGMA application_id = {warehouse.APPLICATION_ID}")
+        connection.execute(f"PRAGMA application_id = {sqlite.APPLICATION_ID}")
         connection.execute("PRAGMA user_version = 1")
     connection.close()
     broken = lambda folder: [*statements(folder), "CREATE INDEX nowhere ON no_such_table (x)"]  # noqa: E731
@@ -257,7 +259,7 @@ def test_a_warehouse_that_another_program_locks_is_waited_for_a_while(
 ) -> None:
     """A writer, one that is about to write, and a reader: the last only hinders the commit."""
     before = rebuilt(loaded(clinic))
-    monkeypatch.setattr(warehouse, "BUSY_SECONDS", 0.3)
+    monkeypatch.setattr(interface, "BUSY_SECONDS", 0.3)
     clinic.deliver([row("V9")])
     with held_by_another(clinic.warehouse, begin):
         began = time.monotonic()

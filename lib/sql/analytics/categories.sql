@@ -13,7 +13,7 @@ placed AS (
     SELECT
         category,
         visits,
-        ROW_NUMBER() OVER (ORDER BY visits DESC, category) > :top AS folded
+        ROW_NUMBER() OVER (ORDER BY visits DESC, category NULLS FIRST) > :top AS folded
     FROM counted
 )
 SELECT

@@ -9,7 +9,7 @@ said AS (
     SELECT
         source,
         watermark_after,
-        json_extract(counts, '$$.staged') AS staged,
+        CAST(json_extract(counts, '$$.staged') AS INTEGER) AS staged,
         as_of,
         run_id
     FROM newest
@@ -33,4 +33,8 @@ SELECT
             SELECT * FROM (SELECT * FROM kept EXCEPT SELECT * FROM said)
         )
     )
-    + ((SELECT count(*) FROM warehouse WHERE version = (SELECT coalesce(max(version), 0) FROM runs)) <> 1)
+    + (
+        SELECT CASE count(*) WHEN 1 THEN 0 ELSE 1 END
+        FROM warehouse
+        WHERE version = (SELECT coalesce(max(version), 0) FROM runs)
+    )

@@ -2,7 +2,7 @@
 -- such an entry is open, or was superseded all the same.
 UPDATE $database.quarantine
 SET
-    status = iif(status = 'waived', 'open', status),
+    status = CASE status WHEN 'waived' THEN 'open' ELSE status END,
     waived_by = NULL,
     waived_at = NULL,
     waived_why = NULL,

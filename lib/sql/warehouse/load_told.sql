@@ -19,4 +19,4 @@ SELECT
 FROM runs AS r
 LEFT JOIN metric_changes AS c USING (run_id)
 WHERE r.run_id = ?
-GROUP BY r.run_id
+GROUP BY r.source, r.version, r.watermark_after

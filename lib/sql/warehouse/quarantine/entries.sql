@@ -5,7 +5,7 @@ SELECT
     q.first_delivery_seq,
     q.first_source_line,
     q.reasons,
-    iif(q.status = 'waived' AND q.waived_until < :today, 'open', q.status) AS status,
+    CASE WHEN q.status = 'waived' AND q.waived_until < :today THEN 'open' ELSE q.status END AS status,
     q.last_delivery_seq,
     (SELECT count(*) FROM quarantine_rows AS r WHERE r.identity = q.identity) AS occurrences,
     q.superseded_by_seq,

@@ -1,7 +1,7 @@
 -- Grain: one row per wanted visit that the table holds.
 SELECT
     f.visit_id,
-    f.last_updated,
+    f.last_updated AS stamp,
     f.delivery_seq,
     f.source_line,
     f.row_hash,

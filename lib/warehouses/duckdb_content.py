@@ -1,0 +1,194 @@
+"""Content hashes in DuckDB: the hash of a set of rows is the exclusive or of their SHA-256, computed by all cores.
+
+There are no triggers: what a block may touch is hashed before it and after it, and the difference of the two is added
+to what is stored. So an altered row that the block leaves alone is in both and stays found; rows that cannot change
+need not be read. A visit is hashed by its `row_hash`, which is made of its values (a count makes it again), and what
+that leaves out: its place, stamp, deletion and carried columns. Any other row is hashed as its stored columns. Nulls at
+the end are left out: a column carried from today on changes no old hash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+
+from lib.sql import identifier, literal, statement
+from lib.warehouses.interface import PARTS, Sums
+
+IN_ROW_HASH = ("visit_id", "patient_id", "provider_id", "diagnosis_code", "visit_date", "visit_cost_cents")
+ALWAYS = ("row_hash", "delivery_seq", "source_line", "last_updated")
+"""Of a visit, never null; joined as they are. The stamp is not in every row_hash: a source may have none."""
+TOUCHED = "visit_id IN (SELECT visit_id FROM temp.touched_visits)"
+
+
+@contextmanager
+def keeping_content(connection: Any, tables: Iterable[str], afresh: str | None) -> Iterator[None]:
+    """See lib.content.keeping_content. Reads the tables whole, twice: `keeping_load` is for large ones."""
+    places = dict.fromkeys(tables, "true")
+    with _own_transaction(connection), _kept(connection, places, {}, forget=afresh):
+        yield
+
+
+@contextmanager
+def keeping_load(connection: Any, values: Mapping[str, Any]) -> Iterator[None]:
+    """Of the facts, only the rows that the batch writes or marks are read; of tables by run, only this run's."""
+    refresh = bool(values["refresh"])
+    is_first = connection.execute("SELECT 1 FROM fact_visits WHERE source = :source LIMIT 1", values).fetchone() is None
+    connection.execute(statement("warehouse/load/00_touched_entries", "duckdb"), values)
+    if refresh:
+        source = literal(values["source"])
+        connection.execute(
+            f"CREATE TEMP VIEW standing AS SELECT rowid AS place, * FROM fact_visits WHERE source = {source}"
+        )
+    elif is_first:
+        connection.execute(statement("warehouse/load/00_standing_visits", "duckdb", touched="false"), values)
+    else:
+        connection.execute(statement("warehouse/load/00_touched_visits", "duckdb"), values)
+        connection.execute(statement("warehouse/load/00_standing_visits", "duckdb", touched=TOUCHED), values)
+    places = {
+        "fact_visits": "source = :source" if refresh or is_first else f"source = :source AND {TOUCHED}",
+        "metric_changes": "run_id = :run_id",
+        "lateness": "run_id = :run_id",
+        "runs": "run_id = :run_id",
+        "quarantine": "identity IN (SELECT identity FROM temp.touched_entries)",
+        "quarantine_rows": (
+            "source = :source AND delivery_seq IN (SELECT DISTINCT delivery_seq FROM scratch.rejected)"
+        ),
+        "deliveries": "source = :source",
+        "state": "source = :source",
+    }
+    standing = None if refresh or is_first else "temp.standing"
+    with _kept(connection, places, values, forget=values["source"] if refresh else None, facts_before=standing):
+        yield
+
+
+def count_content(connection: Any) -> Sums:
+    """The rows that are there now, counted and summed by part and key; of a visit its values, not what its `row_hash`
+    says of them."""
+    found: Sums = {}
+    by_values = f"({statement('warehouse/verify/facts_by_their_values', 'duckdb')})"
+    for table in PARTS:
+        found |= _sums(connection, table, "true", {}, among=by_values if table == "fact_visits" else None)
+    return found
+
+
+def stored_columns(connection: Any, table: str, database: str | None = None) -> list[str]:
+    """In the table's order, added ones last; without the generated ones, which are no content of their own."""
+    rows = connection.execute(
+        "SELECT column_name FROM duckdb_columns() WHERE table_name = ? AND NOT is_generated AND schema_name = 'main'"
+        " AND database_name = coalesce(?, current_database()) ORDER BY column_index",
+        [table, None if database == "main" else database],
+    )
+    return [row[0] for row in rows]
+
+
+@contextmanager
+def _kept(
+    connection: Any,
+    places: Mapping[str, str],
+    values: Mapping[str, Any],
+    *,
+    forget: str | None = None,
+    facts_before: str | None = "fact_visits",
+) -> Iterator[None]:
+    """`places`: of each table, the condition that holds for every row that the block may touch. `facts_before`: where
+    the facts that hold it are before the block; None where there are none, or what was there does not count."""
+    if connection.keeps_content:
+        yield
+        return
+    connection.keeps_content = True
+    try:
+        before: Sums = {}
+        for table, where in places.items():
+            if table != "fact_visits":
+                before |= _sums(connection, table, where, values)
+            elif facts_before and not forget:
+                inside = where if facts_before == table else "true"
+                before |= _sums(connection, table, inside, values, among=facts_before)
+        if forget:
+            connection.execute(
+                "DELETE FROM content_hashes WHERE part = 'fact_visits' AND starts_with(key, ?)", [f"{forget}|"]
+            )
+        yield
+        after: Sums = {}
+        for table, where in places.items():
+            after |= _sums(connection, table, where, values)
+        _add(connection, before, after)
+    finally:
+        connection.keeps_content = False
+
+
+@contextmanager
+def _own_transaction(connection: Any) -> Iterator[None]:
+    if connection.in_transaction:
+        yield
+        return
+    connection.execute("BEGIN TRANSACTION")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _sums(connection: Any, table: str, where: str, values: Mapping[str, Any], among: str | None = None) -> Sums:
+    columns = stored_columns(connection, table)
+    key = " || '|' || ".join(f"CAST({name} AS VARCHAR)" for name in PARTS[table])
+    rows = connection.execute(
+        f"SELECT {key} AS key, count(*) AS rows, CAST(bit_xor(CAST(unhex(sha256({_text(table, columns)})) AS BIT)) AS"
+        f" VARCHAR) AS hash FROM {among or table} WHERE {where} GROUP BY {', '.join(PARTS[table])}",
+        values,
+    )
+    return {(table, row["key"]): (row["rows"], int(row["hash"], 2)) for row in rows}
+
+
+def _text(table: str, columns: list[str]) -> str:
+    """SQL of a row as a text in which no two rows of the table are alike."""
+    if table != "fact_visits":
+        return f"rtrim(json_array({', '.join(map(identifier, columns))}), ',nul[]')"
+    others = [identifier(name) for name in columns if name not in (*IN_ROW_HASH, *ALWAYS, "source")]
+    given = " OR ".join(f"{name} IS NOT NULL" for name in others)
+    rest = f"CASE WHEN {given} THEN rtrim(json_array({', '.join(others)}), ',nul[]') END"
+    return f"concat({', '.join(f'{name}, chr(31)' for name in ALWAYS)}, {rest})"
+
+
+def _add(connection: Any, before: Sums, after: Sums) -> None:
+    """Put the difference on what is stored; a part without rows has none, unless its hash says that rows are amiss."""
+    changes = {}
+    for part in before.keys() | after.keys():
+        (rows_before, hash_before), (rows_after, hash_after) = before.get(part, (0, 0)), after.get(part, (0, 0))
+        if (rows_before, hash_before) != (rows_after, hash_after):
+            changes[part] = (rows_after - rows_before, hash_after ^ hash_before)
+    if not changes:
+        return
+    _register(connection, "changed", {part: (0, 0) for part in changes})
+    try:
+        for part, key, rows, text in connection.execute(
+            "SELECT part, key, row_count, hash FROM content_hashes JOIN changed USING (part, key)"
+        ):
+            more_rows, more = changes[part, key]
+            changes[part, key] = (rows + more_rows, int(text, 16) ^ more)
+        connection.execute("DELETE FROM content_hashes WHERE (part, key) IN (SELECT part, key FROM changed)")
+        _register(connection, "changed", {part: sums for part, sums in changes.items() if sums != (0, 0)})
+        connection.execute("INSERT INTO content_hashes SELECT part, key, rows, sums FROM changed")
+    finally:
+        connection.inner.unregister("changed")
+
+
+def _register(connection: Any, name: str, sums: Sums) -> None:
+    connection.inner.register(
+        name,
+        pa.table(
+            {
+                "part": pa.array([part for part, _ in sums], pa.string()),
+                "key": pa.array([key for _, key in sums], pa.string()),
+                "rows": pa.array([rows for rows, _ in sums.values()], pa.int64()),
+                "sums": pa.array([f"{total:064x}" for _, total in sums.values()], pa.string()),
+            }
+        ),
+    )
