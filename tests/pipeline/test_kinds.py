@@ -159,10 +159,11 @@ def test_all_commands_work(clinic: Clinic) -> None:
     assert clinic.command("run").returncode == 4
     clinic.deliver("nothing of ours\n1\n")
     assert clinic.command("run").returncode == 3
+    clinic.deliver([row("V20", patient_id="P20")])
     assert clinic.command("run", "--full-refresh").returncode == 0
     backup = clinic.folder / "backup"
     for words, said in (
-        (["status"], "12 visits"),
+        (["status"], "13 visits"),
         (["history"], "loaded"),
         (["plan"], "outcome"),
         (["deliveries"], "held"),
