@@ -20,4 +20,4 @@ WHERE
     {% if is_incremental() %}
     AND last_updated >= (SELECT max(last_updated) - INTERVAL {{ var('lookback_hours') }} HOUR FROM {{ this }})
     {% endif %}
-QUALIFY row_number() OVER (PARTITION BY visit_id ORDER BY last_updated DESC, filename DESC, source_line DESC) = 1
+QUALIFY row_number() OVER (PARTITION BY visit_id ORDER BY last_updated DESC, rowid DESC) = 1

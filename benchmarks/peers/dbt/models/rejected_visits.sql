@@ -3,7 +3,7 @@
 
 SELECT
     filename,
-    source_line,
+    rowid + 1 AS record,
     reasons,
     raw,
     now() AS loaded_at

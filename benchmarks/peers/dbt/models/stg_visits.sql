@@ -1,8 +1,7 @@
--- Grain: one row per record of the files in inbox/, typed; reasons is null where nothing is wrong with it.
+-- Grain: one row per record of the files in inbox/, typed; reasons is null where nothing is wrong with it. Its rowid keeps
+-- the order of the records (DuckDB preserves it), which row_number() would give too, but on one thread only.
 WITH source AS (
-    SELECT
-        *,
-        row_number() OVER () + 1 AS source_line
+    SELECT *
     FROM read_csv(
         'inbox/*.csv',
         header = true,
@@ -27,7 +26,6 @@ WITH source AS (
 cleaned AS (
     SELECT
         filename,
-        source_line,
         visit_id AS raw_visit_id,
         patient_id AS raw_patient_id,
         provider_id AS raw_provider_id,
@@ -105,7 +103,6 @@ judged AS (
 
 SELECT
     filename,
-    source_line,
     visit_id,
     patient_id,
     provider_id,
