@@ -24,6 +24,9 @@ Fingerprint = tuple[int, int, int]
 POLL_SECONDS = 0.5
 """How often the source is looked at, whatever the system tells: it tells nothing of network folders."""
 
+REST_SECONDS = 2.0
+"""How long a file must have stayed as it is, where nothing is told of it."""
+
 _CLOSE_WRITE, _MOVED_TO, _MODIFY = 0x8, 0x80, 0x2
 _EVENT = struct.Struct("iIII")
 
@@ -32,22 +35,25 @@ class Arrivals:
     """The files that `source_path` (a file, a folder, a pattern) offers, watched while the block lasts.
 
     A file is whole when the system says that its writer closed it or that it was renamed; where the system says
-    nothing, when it has not changed from one look to the next.
+    nothing, when it has not changed for a while.
     """
 
     def __init__(self, source_path: str) -> None:
         self._source_path = source_path
         self._known: dict[str, Fingerprint] = {}
-        self._before: dict[str, Fingerprint] = {}
+        self._seen: dict[str, tuple[Fingerprint, float]] = {}
         self._closed: set[str] = set()
         self._events = _listen(_folder_of(resolve(source_path)))
 
     def whole(self) -> dict[str, Fingerprint]:
         """The files that came or changed since they were `taken`, as soon as all of them are whole; else none."""
-        found = self._look()
+        found, now = self._look(), time.monotonic()
+        before, self._seen = self._seen, {}
+        for path, print in found.items():
+            seen = before.get(path)
+            self._seen[path] = seen if seen and seen[0] == print else (print, now)
         new = {path: print for path, print in found.items() if self._known.get(path) != print}
-        at_rest = {path for path, print in new.items() if self._before.get(path) == print or path in self._closed}
-        self._before = found
+        at_rest = {path for path in new if path in self._closed or now - self._seen[path][1] >= REST_SECONDS}
         return new if at_rest == set(new) else {}
 
     def taken(self, files: dict[str, Fingerprint]) -> None:
