@@ -11,7 +11,7 @@ from lib.config import resolve
 from lib.decisions import record_decision
 from lib.deliveries import Batch, Delivery, Standing, choose_batch, read_ledger, record_delivery, standings
 from lib.errors import DeliveryRefused
-from lib.raw import Offer, check_snapshot, ledger_key, list_offers, take_delivery
+from lib.raw import Offer, find_snapshot, ledger_key, list_offers, take_delivery
 from lib.run import Run
 from lib.warehouse import writing
 
@@ -138,11 +138,11 @@ def deliveries_frame(deliveries: tuple[Delivery, ...] | list[Delivery]) -> pd.Da
 
 
 def snapshots_frame(run: Run, deliveries: tuple[Delivery, ...] | list[Delivery]) -> pd.DataFrame:
-    """One row per delivery: its snapshot, hashed again, and whether it can still be written.
+    """One row per delivery: its snapshot, hashed as it was written or again, and whether it can still be written.
 
     Raises StoredDataChanged for a snapshot that is gone or altered.
     """
-    paths = [check_snapshot(run.layout, each) for each in deliveries]
+    paths = [find_snapshot(run.layout, each, run.run_id) for each in deliveries]
     return pd.DataFrame(
         {
             "delivery": [each.sequence for each in deliveries],
@@ -156,7 +156,7 @@ def snapshots_frame(run: Run, deliveries: tuple[Delivery, ...] | list[Delivery])
 
 def snapshots_intact(run: Run, deliveries: tuple[Delivery, ...] | list[Delivery]) -> bool:
     """True when every snapshot is as it was received; raises StoredDataChanged, which names it, when one is not."""
-    return all(check_snapshot(run.layout, each).exists() for each in deliveries)
+    return all(find_snapshot(run.layout, each, run.run_id).exists() for each in deliveries)
 
 
 def standings_frame(all_standings: list[Standing], batch: Batch) -> pd.DataFrame:

@@ -33,8 +33,6 @@ def find_current_versions(
     source = settings.source.name
     is_empty = connection.execute("SELECT 1 FROM fact_visits WHERE source = ? LIMIT 1", [source]).fetchone() is None
     if is_empty:
-        for _ in keys:  # the engine takes no further statement until its result is drained
-            pass
         return schema.empty_table()
     kind = kind_of(connection)
     with kind.wanted_visits(connection, keys, scratch):

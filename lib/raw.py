@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, cast
 
 from lib.clock import file_stamp, parse_instant
 from lib.config import ROOT, resolve
@@ -75,17 +76,77 @@ def take_delivery(
 
 def check_snapshot(layout: Layout, delivery: Delivery) -> Path:
     """The snapshot's path, after hashing it again. Raises StoredDataChanged when it is gone or altered."""
+    path = _snapshot(layout, delivery)
+    _compare(sha256_of_file(path), delivery)
+    return path
+
+
+def find_snapshot(layout: Layout, delivery: Delivery, run_id: str) -> Path:
+    """The snapshot's path; hashed again, unless this very run hashed it while it wrote it. Raises StoredDataChanged.
+
+    Stage 02 hashes every byte once more as it reads it.
+    """
+    is_own = delivery.taken_by == run_id and delivery.snapshot.startswith(f"{delivery.sequence:06d}_")
+    return _snapshot(layout, delivery) if is_own else check_snapshot(layout, delivery)
+
+
+@contextmanager
+def open_snapshot(layout: Layout, delivery: Delivery) -> Iterator[IO[bytes]]:
+    """The snapshot's bytes, hashed as they are read. What the block made of them is good only when it ends well.
+
+    Raises StoredDataChanged when the snapshot is gone, and at the block's end when it is altered: in place of a
+    refusal too, whose words are then about bytes that nobody delivered.
+    """
+    with _snapshot(layout, delivery).open("rb", buffering=0) as stream:
+        hashed = _Hashed(stream)
+        try:
+            yield cast(IO[bytes], hashed)
+        except DeliveryRefused:
+            _compare(hashed.sha256(), delivery)
+            raise
+        _compare(hashed.sha256(), delivery)
+
+
+class _Hashed:
+    """A file that is hashed as it is read, each byte once, however often it is read."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream, self._digest, self._size = stream, hashlib.sha256(), 0
+
+    def read(self, size: int = -1) -> bytes:
+        place = self._stream.tell()
+        data = self._stream.read(size)
+        if place <= self._size < place + len(data):
+            self._digest.update(memoryview(data)[self._size - place :])
+            self._size = place + len(data)
+        return data
+
+    def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
+        return self._stream.seek(place, whence)
+
+    def sha256(self) -> str:
+        """Of the whole file: what was not read yet is read now."""
+        self._stream.seek(self._size)
+        while self.read(CHUNK_BYTES):
+            pass
+        return self._digest.hexdigest()
+
+
+def _snapshot(layout: Layout, delivery: Delivery) -> Path:
     path = layout.raw / delivery.source / delivery.snapshot
     if not path.is_file():
         raise StoredDataChanged(
             f"raw/{delivery.source}/{delivery.snapshot}: the snapshot is missing; restore it from a backup."
         )
-    if sha256_of_file(path) != delivery.sha256:
+    return path
+
+
+def _compare(sha256: str, delivery: Delivery) -> None:
+    if sha256 != delivery.sha256:
         raise StoredDataChanged(
             f"raw/{delivery.source}/{delivery.snapshot}: the snapshot is not what was received (its SHA-256 differs); "
             "nothing was loaded; restore it from a backup."
         )
-    return path
 
 
 def ledger_key(path: Path) -> str:

@@ -185,10 +185,9 @@ def _do_again(replay: _Replay, row: dict[str, Any], manifest: dict[str, Any]) ->
     run = Run(run_id, settings, replay.scratch, Manifest.create(replay.scratch.record(run_id), content))
     run.staging.mkdir(mode=0o700, exist_ok=True)
     try:
-        stage.read_batch(run)
+        stage.stage_batch(run)
     except (DeliveryRefused, UsageError) as refusal:
         raise StoredDataChanged(f"run {run_id} cannot be done again: {refusal}") from None
-    stage.stage_visits(run)
     run.manifest.record(
         gate={"decision": JUDGED_BEFORE, "staged": run.manifest["staged"], "version": run.manifest["version"]}
     )

@@ -69,8 +69,7 @@ def rehearse(run: Run) -> str:
     offers = extract.look_at_source(run)
     extract.take_deliveries(run, offers)
     extract.choose_run_batch(run, offers)
-    stage.read_batch(run)
-    stage.stage_visits(run)
+    stage.stage_batch(run)
     decision = validate.require_gate(run, validate.judge_batch(run))
     load.load_visits(run)
     return decision

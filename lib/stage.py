@@ -1,16 +1,15 @@
-"""What notebook 02 does: read the batch's snapshots as text, and stage them."""
+"""What notebook 02 does: stage the batch, from the snapshots' bytes to one current version per visit."""
 
 from __future__ import annotations
 
-import shutil
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lib.batch_reader import BatchReader
 from lib.clock import instant_text, stored_instant
 from lib.config import CANONICAL, REQUIRED
 from lib.deliveries import Batch, Delivery, Standing, mark, standings
@@ -18,6 +17,7 @@ from lib.errors import DeliveryRefused, UsageError
 from lib.extract import delivery_standings, run_batch
 from lib.fates import count_reasons
 from lib.files import TEMPORARY_PREFIX, read_json, sha256_of_file, write_json
+from lib.judging import judged_batch
 from lib.lookups import (
     count_visits,
     find_current_versions,
@@ -25,10 +25,9 @@ from lib.lookups import (
     find_published_days,
     find_visits,
 )
-from lib.raw import check_snapshot
-from lib.reader import Reading, read_delivery
+from lib.reader import Reading
 from lib.run import Run
-from lib.staging import Held, Staged, stage_batch
+from lib.staging import Held, Staged, settle_batch
 from lib.state import read_state
 from lib.volume import comparable_rows, row_count_deviation, usual_rows
 from lib.warehouse import writing
@@ -39,64 +38,23 @@ COLUMN_TYPES = {"visit_date": "date", "visit_cost": "decimal(18,2)", "last_updat
 """Of the canonical columns that are not text."""
 
 
-def read_batch(run: Run) -> dict[int, Reading]:
-    """Read every snapshot of the batch into text Parquet, hashing it first; what was read, by delivery sequence.
+def stage_batch(run: Run) -> dict[int, Reading]:
+    """Read, judge, window and settle the batch in one pass; write visits, rejected and the batch profile; what was
+    read, by delivery sequence.
 
-    Raises StoredDataChanged for an altered snapshot, DeliveryRefused for deliveries that are not what they should be:
-    they are marked refused, the others stay as they were. Raises UsageError for one that was loaded before and that the
-    config, changed since, cannot read.
+    The files' SHA-256 go into the manifest: 04 loads exactly what 03 judged. Raises StoredDataChanged for an altered
+    snapshot, DeliveryRefused for deliveries that are not what they should be: they are marked refused, the others stay
+    as they were. Raises UsageError for one that was loaded before and that the config, changed since, cannot read.
     """
     batch = run_batch(run)
-    _text_file(run, 0).parent.mkdir(mode=0o700, exist_ok=True)
-    loaded = {each.delivery.sequence for each in delivery_standings(run) if each.status == "loaded"}
-    readings: dict[int, Reading] = {}
-    refusals: list[tuple[Delivery, DeliveryRefused]] = []
-    for each in (*batch.deliveries, *batch.context):
-        snapshot = check_snapshot(run.layout, each)
-        try:
-            readings[each.sequence] = read_delivery(snapshot, run.settings, _text_file(run, each.sequence), each.name)
-        except DeliveryRefused as refusal:
-            if each.sequence in loaded:  # its bytes are what they were: it is the config that changed
-                raise UsageError(
-                    f"{refusal} This is delivery {each.sequence}, loaded before by another config; "
-                    "nothing was changed: mend the config."
-                ) from None
-            refusals.append((each, refusal))
-    if refusals:
-        _mark_refused(run, refusals)
-        others = len(refusals) - 1
-        more = f" (and {others} more {'is' if others == 1 else 'are'} refused)" if others else ""
-        raise DeliveryRefused(f"{refusals[0][1]}{more}")
-    run.manifest.record(
-        readings={
-            str(sequence): {
-                "rows": each.rows,
-                "malformed": each.malformed,
-                "lines": each.lines,
-            }
-            for sequence, each in readings.items()
-        }
-    )
-    # Not in the record: names of unknown columns may be a patient's, where a lost line end ran the first row into them.
-    write_json(run.staging / HEADERS, {str(sequence): list(each.header) for sequence, each in readings.items()})
-    return readings
-
-
-def stage_visits(run: Run) -> pd.DataFrame:
-    """Type, judge, window and settle the batch; write visits, rejected and the batch profile; return the profile.
-
-    The files' SHA-256 go into the manifest: 04 loads exactly what 03 judged.
-    """
-    batch = run_batch(run)
-    texts = {each.sequence: _text_file(run, each.sequence) for each in (*batch.deliveries, *batch.context)}
-    with writing(run.layout) as connection:
-        state = read_state(connection, run.source)
-        staged = stage_batch(
-            batch,
-            texts,
-            run.settings,
-            run.window,
-            Held(
+    reader = BatchReader(run.layout, run.settings, (*batch.deliveries, *batch.context))
+    with judged_batch(batch, reader.records, run.settings, run.window, run.staging) as engine:
+        reader.require_sound()
+        _require_accepted(run, batch, reader.refusals)
+        _note_readings(run, reader.readings)
+        with writing(run.layout) as connection:
+            state = read_state(connection, run.source)
+            held = Held(
                 current_versions=lambda keys: find_current_versions(
                     connection, run.settings, keys, run.staging / f"{TEMPORARY_PREFIX}wanted.db"
                 ),
@@ -105,10 +63,9 @@ def stage_visits(run: Run) -> pd.DataFrame:
                 published_days=lambda: find_published_days(connection),
                 watermark=state.watermark,
                 visit_count=count_visits(connection, run.source),
-            ),
-            run.staging,
-        )
-        all_standings = standings(connection, run.source)
+            )
+            staged = settle_batch(engine, batch, run.settings, run.window, held, run.staging)
+            all_standings = standings(connection, run.source)
     profile = _complete_profile(run, batch, staged, all_standings)
     pq.write_table(pa.Table.from_pylist(profile), staged.profile)
     total = next(row for row in profile if row["is_batch"])
@@ -127,8 +84,7 @@ def stage_visits(run: Run) -> pd.DataFrame:
             )
         },
     )
-    shutil.rmtree(_text_file(run, 0).parent)  # the text is in the snapshots; nothing further reads it here
-    return read_profile(run)
+    return reader.readings
 
 
 def read_headers(run: Run) -> dict[int, list[str]]:
@@ -176,8 +132,31 @@ def further_columns(run: Run) -> int:
     return len({name for header in read_headers(run).values() for name in _extra_columns(run, header)})
 
 
-def _text_file(run: Run, sequence: int) -> Path:
-    return run.staging / f"{TEMPORARY_PREFIX}text" / f"{sequence:06d}.parquet"
+def _require_accepted(run: Run, batch: Batch, refusals: dict[int, DeliveryRefused]) -> None:
+    if not refusals:
+        return
+    loaded = {each.delivery.sequence for each in delivery_standings(run) if each.status == "loaded"}
+    for sequence, refusal in refusals.items():
+        if sequence in loaded:  # its bytes are what they were: it is the config that changed
+            raise UsageError(
+                f"{refusal} This is delivery {sequence}, loaded before by another config; "
+                "nothing was changed: mend the config."
+            )
+    _mark_refused(run, [(each, refusals[each.sequence]) for each in batch.deliveries if each.sequence in refusals])
+    first, *others = refusals.values()
+    more = f" (and {len(others)} more {'is' if len(others) == 1 else 'are'} refused)" if others else ""
+    raise DeliveryRefused(f"{first}{more}")
+
+
+def _note_readings(run: Run, readings: dict[int, Reading]) -> None:
+    run.manifest.record(
+        readings={
+            str(sequence): {"rows": each.rows, "malformed": each.malformed, "lines": each.lines}
+            for sequence, each in readings.items()
+        }
+    )
+    # Not in the record: names of unknown columns may be a patient's, where a lost line end ran the first row into them.
+    write_json(run.staging / HEADERS, {str(sequence): list(each.header) for sequence, each in readings.items()})
 
 
 def _mark_refused(run: Run, refusals: list[tuple[Delivery, DeliveryRefused]]) -> None:

@@ -11,16 +11,15 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from lib.batch_reader import BatchReader
 from lib.config import Settings
 from lib.decisions import note_look
 from lib.deliveries import Batch, Standing, standings
-from lib.engine import open_engine
-from lib.errors import DeliveryRefused, UsageError
+from lib.errors import UsageError
+from lib.judging import judged_batch
 from lib.layout import Layout
-from lib.raw import check_snapshot
-from lib.reader import read_delivery
 from lib.sql import statement
-from lib.staging import judge_statement, register_batch, row_hash
+from lib.staging import row_hash
 from lib.terminal import consoles
 from lib.warehouse import reading
 from lib.window import Window
@@ -85,25 +84,17 @@ def trace_visit(layout: Layout, settings: Settings, visit_id: str) -> list[Versi
 def _find_rows(
     layout: Layout, settings: Settings, known: list[Standing], visit_id: str, scratch: Path
 ) -> list[dict[str, Any]]:
-    texts = {}
-    for standing in known:
-        delivery = standing.delivery
-        try:
-            target = scratch / f"{delivery.sequence:06d}.parquet"
-            read_delivery(check_snapshot(layout, delivery), settings, target, delivery.name)
-        except DeliveryRefused:  # it holds no row that can be read
-            continue
-        texts[delivery.sequence] = target
-    if not texts:
+    batch = Batch("refresh", tuple(each.delivery for each in known))
+    if not batch.deliveries:
         return []
-    batch = Batch("refresh", tuple(each.delivery for each in known if each.delivery.sequence in texts))
-    with open_engine(settings.engine, scratch) as engine:
-        register_batch(engine, batch, texts, settings, None)
-        engine.execute(judge_statement(settings, Window(None, 0)))
+    reader = BatchReader(layout, settings, batch.deliveries)
+    with judged_batch(batch, reader.records, settings, Window(None, 0), scratch) as engine:
+        reader.require_sound()
         query = statement("duckdb/trace", row_hash=row_hash(settings))
         rows = engine.execute(query, {"visit_id": visit_id.strip(" \t")}).fetchall()
         names = [column[0] for column in engine.description]
-    return [dict(zip(names, row, strict=True)) for row in rows]
+    found = (dict(zip(names, row, strict=True)) for row in rows)
+    return [row for row in found if row["delivery_seq"] not in reader.refusals]  # which hold no row that can be read
 
 
 def _fate(row: dict[str, Any], standing: Standing, current: Any) -> str:

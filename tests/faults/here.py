@@ -105,8 +105,7 @@ def _extract(run: Run) -> None:
 
 
 def _stage(run: Run) -> None:
-    stage.read_batch(run)
-    stage.stage_visits(run)
+    stage.stage_batch(run)
 
 
 def _validate(run: Run) -> None:

@@ -127,7 +127,7 @@ def quick_pipeline() -> Iterator[None]:
             patches.enter_context(patch(f"lib.provenance.{name}", dict))
         patches.enter_context(patch.object(pipeline, "_make_pages"))
         patches.enter_context(patch("lib.quarantine.now", lambda: BASE - timedelta(days=5)))  # a waiver ends later
-        for module in ("staging", "warehouses.sqlite_arrow", "validate"):
+        for module in ("judging", "warehouses.sqlite_arrow", "validate"):
             patches.enter_context(patch(f"lib.{module}.open_engine", _one_engine))
         yield
 

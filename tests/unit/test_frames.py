@@ -39,8 +39,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     offers = extract.look_at_source(run)
     extract.take_deliveries(run, offers)
     extract.choose_run_batch(run, offers)
-    stage.read_batch(run)
-    stage.stage_visits(run)
+    stage.stage_batch(run)
     run.manifest.record(
         gate={"decision": "PASSED", "staged": run.manifest["staged"], "version": run.manifest["version"]}
     )

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
@@ -18,10 +17,11 @@ from hypothesis import strategies as st
 from lib.clock import instant_text
 from lib.config import Settings, settings_from
 from lib.deliveries import Batch, Delivery
-from lib.engine import open_engine
-from lib.staging import judge_statement, register_batch, row_hash
+from lib.judging import judged_batch
+from lib.staging import row_hash
 from lib.window import Window
 from tests.model_rows import COLUMNS, Contract, Row
+from tests.unit.test_reader import is_visible
 
 CLOCK = datetime(2025, 3, 2, 6, tzinfo=UTC)
 GOOD = {
@@ -43,12 +43,12 @@ def judged_by_sql(rows: Sequence[Row], config: Settings, folder: Path, clock: da
     columns = {name: pa.array([row.cells.get(name) for row in rows], pa.string()) for name in names}
     lines = pa.array([row.line for row in rows], pa.int64())
     malformed = pa.array([row.malformed for row in rows], pa.string())
-    text = folder / "text.parquet"
-    pq.write_table(pa.table({"source_line": lines, **columns, "malformed": malformed}), text)
+    visible = [all(is_visible(cell) for cell in row.cells.values()) for row in rows]
+    text = {"delivery_seq": pa.repeat(1, len(rows)), "source_line": lines, **columns, "malformed": malformed}
+    records = pa.table({**text, "is_visible": pa.array(visible, pa.bool_())})
     delivery = Delivery("clinic", 1, "visits.csv", "", 0, "", instant_text(clock), "")
-    with open_engine(config.engine, folder / "spill") as engine:
-        register_batch(engine, Batch("new", (delivery,)), {1: text}, config, None)
-        engine.execute(judge_statement(config, Window(None, 24)))
+    batch = Batch("new", (delivery,))
+    with judged_batch(batch, records.to_reader(), config, Window(None, 24), folder / "spill") as engine:
         found = engine.execute(
             "SELECT reasons, visit_id, stamp, patient_id, provider_id, diagnosis_code, visit_date, visit_cost_cents,"
             f" CASE WHEN is_accepted THEN {row_hash(config)} END FROM judged ORDER BY source_line"

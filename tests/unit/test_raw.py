@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -18,7 +19,7 @@ from lib.config import ROOT
 from lib.deliveries import Delivery
 from lib.errors import DeliveryRefused, StoredDataChanged
 from lib.layout import Layout
-from lib.raw import Offer, check_snapshot, list_offers, take_delivery
+from lib.raw import Offer, check_snapshot, find_snapshot, list_offers, open_snapshot, take_delivery
 
 CLOCK = "2025-03-02T00:00:00.000000+00:00"
 
@@ -311,6 +312,47 @@ def test_an_altered_snapshot_is_told(ledger: Ledger) -> None:
         StoredDataChanged, match=rf"^raw/clinic/{re.escape(taken.snapshot)}: the snapshot is not what was"
     ):
         check_snapshot(ledger.layout, taken)
+
+
+def test_a_snapshot_is_hashed_as_it_is_read_to_its_end_and_each_byte_once(ledger: Ledger) -> None:
+    taken = ledger.take(b"0123456789")
+    assert taken is not None
+    with open_snapshot(ledger.layout, taken) as stream:
+        assert stream.read(2) == b"01"
+        stream.seek(0)
+        assert stream.read(5) == b"01234"
+    (snapshot,) = ledger.snapshots
+    snapshot.chmod(0o600)
+    snapshot.write_bytes(b"012345678X")
+    with (
+        pytest.raises(StoredDataChanged, match="the snapshot is not what was received"),
+        open_snapshot(ledger.layout, taken) as stream,
+    ):
+        assert stream.read(5) == b"01234"
+
+
+def test_what_is_refused_of_an_altered_snapshot_is_told_as_altered(ledger: Ledger) -> None:
+    taken = ledger.take(b"0123456789")
+    assert taken is not None
+    ledger.snapshots[0].chmod(0o600)
+    ledger.snapshots[0].write_bytes(b"X123456789")
+    with (
+        pytest.raises(StoredDataChanged, match="the snapshot is not what was received"),
+        open_snapshot(ledger.layout, taken) as stream,
+    ):
+        stream.read(1)
+        raise DeliveryRefused("of bytes that nobody delivered")
+
+
+def test_a_run_hashes_no_snapshot_twice_that_it_wrote(ledger: Ledger) -> None:
+    taken = ledger.take(b"ABC")
+    assert taken is not None
+    with patch("lib.raw.sha256_of_file", side_effect=AssertionError):
+        assert find_snapshot(ledger.layout, taken, taken.taken_by) == ledger.snapshots[0]
+        with pytest.raises(AssertionError):
+            find_snapshot(ledger.layout, taken, "000002-x")
+        with pytest.raises(AssertionError):  # known bytes: another run wrote them
+            find_snapshot(ledger.layout, replace(taken, sequence=2), taken.taken_by)
 
 
 def test_a_missing_snapshot_is_told(ledger: Ledger) -> None:

@@ -22,5 +22,22 @@ FROM (
     FROM judged
     WHERE NOT is_inside AND NOT is_context
 ) AS j
-LEFT JOIN settled AS s ON s.visit_id = j.visit_id AND j.is_accepted
+LEFT JOIN (
+    SELECT
+        visit_id,
+        settled_stamp,
+        settled_seq,
+        settled_line
+    FROM settled
+    UNION ALL
+    SELECT
+        visit_id,
+        stamp,
+        delivery_seq,
+        source_line
+    FROM versions
+    SEMI JOIN (SELECT visit_id FROM judged WHERE NOT is_inside AND NOT is_context) USING (visit_id)
+    ANTI JOIN contended USING (visit_id)
+    WHERE NOT is_context
+) AS s ON s.visit_id = j.visit_id AND j.is_accepted
 LEFT JOIN current_versions AS c ON c.visit_id = j.visit_id AND j.is_accepted

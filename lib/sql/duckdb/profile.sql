@@ -21,17 +21,17 @@ SELECT
     total(null_cost) AS null_cost,
     total(duplicate_keys) AS duplicate_keys,
     total(same_stamp_changes) AS same_stamp_changes,
-    greatest(max(newest_accepted), max(newest_known)) AS newest_accepted,
+    greatest(max(newest_accepted), $newest_known) AS newest_accepted,
     max(newest_inside) AS newest_inside,
     min(oldest_missed) AS oldest_missed
 FROM (
     SELECT
         d.delivery_seq,
-        d.newest_known,
         j.* EXCLUDE (delivery_seq),
         o.* EXCLUDE (delivery_seq),
         r.* EXCLUDE (delivery_seq),
-        s.* EXCLUDE (delivery_seq)
+        s.* EXCLUDE (delivery_seq),
+        t.* EXCLUDE (delivery_seq)
     FROM batch_deliveries AS d
     LEFT JOIN (
         SELECT
@@ -72,12 +72,18 @@ FROM (
             count(*) FILTER (WHERE action = 'updated') AS updated,
             count(*) FILTER (WHERE action = 'unchanged') AS unchanged,
             count(*) FILTER (WHERE is_written) AS written,
-            count(*) FILTER (WHERE action <> 'unchanged' AND is_same_stamp) AS same_stamp_changes,
-            count(*) FILTER (WHERE visit_cost_cents IS NULL) AS null_cost,
+            count(*) FILTER (WHERE visit_cost IS NULL) AS null_cost,
             count(*) - count(DISTINCT visit_id) AS duplicate_keys
         FROM staged
         GROUP BY latest_seq
     ) AS s USING (delivery_seq)
+    LEFT JOIN (
+        SELECT
+            latest_seq AS delivery_seq,
+            count(*) FILTER (WHERE action <> 'unchanged' AND is_same_stamp) AS same_stamp_changes
+        FROM staged_contended
+        GROUP BY latest_seq
+    ) AS t USING (delivery_seq)
     WHERE NOT d.is_context
 )
 GROUP BY GROUPING SETS ((delivery_seq), ())

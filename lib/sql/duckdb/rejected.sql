@@ -1,17 +1,16 @@
 -- Grain: one row per refused row of the batch, in its original text. Identity: SHA-256 of the source and the raw texts.
-CREATE TABLE rejected AS
-WITH texts AS (
+CREATE TABLE refused AS
+WITH kept AS (
     SELECT
-        j.delivery_seq,
-        j.source_line,
-        j.reasons,
-        j.visit_id AS visit_key,
-        CASE WHEN NOT list_contains(j.reasons, 'future_last_updated') THEN j.stamp END AS stamp,
+        delivery_seq,
+        source_line,
+        reasons,
+        visit_id AS visit_key,
+        CASE WHEN NOT list_contains(reasons, 'future_last_updated') THEN stamp END AS stamp,
         $raw_texts,
-        r.malformed
-    FROM judged AS j
-    JOIN records AS r USING (delivery_seq, source_line)
-    WHERE NOT j.is_accepted AND j.is_inside AND NOT j.is_context
+        texts[-1] AS malformed
+    FROM judged
+    WHERE texts IS NOT NULL
 )
 SELECT
     *,
@@ -21,4 +20,4 @@ SELECT
             ELSE concat($source, chr(31), $joined_texts)
         END
     ) AS identity
-FROM texts
+FROM kept

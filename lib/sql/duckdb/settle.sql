@@ -1,4 +1,4 @@
--- Grain: one row per visit_id among the batch's accepted versions inside the window. `settled` is the version that the
+-- Grain: one row per contended visit_id among the batch's accepted versions inside the window. `settled` is the version that the
 -- table holds afterwards: the first of the last run of equal versions, so that a repetition moves no lineage. `shown` is
 -- the staged row: the settled version, or the batch's own greatest where the settled one is held already.
 CREATE TABLE settled AS

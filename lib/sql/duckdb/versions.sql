@@ -1,4 +1,4 @@
--- Grain: one row per accepted version inside the window, with its row_hash.
+-- Grain: one row per accepted version inside the window.
 CREATE VIEW versions AS
 SELECT
     delivery_seq,
@@ -10,7 +10,6 @@ SELECT
     diagnosis_code,
     visit_date,
     visit_cost_cents,
-    stamp,
-    $row_hash AS row_hash$carried
+    stamp$carried
 FROM judged
 WHERE is_accepted AND is_inside

@@ -3,9 +3,9 @@ CREATE MACRO hash_of(visit_id, patient_id, provider_id, diagnosis_code, visit_da
     sha256(concat(
         visit_id, chr(31),
         patient_id, chr(31),
-        coalesce(provider_id, ''), chr(31),
-        coalesce(diagnosis_code, ''), chr(31),
-        strftime(visit_date, '%Y-%m-%d'), chr(31),
-        coalesce(CAST(cost_of(visit_cost_cents) AS VARCHAR), ''), chr(31),
-        coalesce(stamp_text(stamp), '')
+        provider_id, chr(31),
+        diagnosis_code, chr(31),
+        visit_date, chr(31),
+        cost_of(visit_cost_cents), chr(31),
+        stamp_text(stamp)
     ))

@@ -1,0 +1,11 @@
+-- Grain: one row per staged visit, as it was written: key, day, stamp, and what loading it will do.
+CREATE VIEW staged AS
+SELECT
+    visit_id,
+    visit_date,
+    visit_cost,
+    CAST(last_updated AS TIMESTAMP) AS stamp,
+    action,
+    is_written,
+    latest_seq
+FROM read_parquet($visits)
