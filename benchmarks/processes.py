@@ -49,11 +49,11 @@ class _Peaks:
 
     def look(self, root: int) -> None:
         """One look at the tree. A process once seen stays followed, also when its parent has gone."""
-        self.known = {pid for seen in (self.known | {root}) for pid in _with_children(seen)}
+        self.known = {pid for seen in (self.known | {root}) for pid in with_children(seen)}
         pss = rss = 0
         for pid in sorted(self.known):
             try:
-                one = _memory(pid)
+                one = memory_of(pid)
                 self.cpu[pid] = sum(psutil.Process(pid).cpu_times()[:2])
             except (OSError, psutil.Error):  # it ended meanwhile
                 self.known.discard(pid)
@@ -96,7 +96,7 @@ def _watch(root: int, peaks: _Peaks, ended: threading.Event) -> None:
         pause = max(_LOOK_SECONDS, (time.monotonic() - began) / _LOOK_SHARE)
 
 
-def _with_children(root: int) -> list[int]:
+def with_children(root: int) -> list[int]:
     """The process and all that descend from it, as far as the system tells now."""
     found = [root]
     try:
@@ -104,13 +104,13 @@ def _with_children(root: int) -> list[int]:
             return [root, *(each.pid for each in psutil.Process(root).children(recursive=True))]
         for task in Path(f"/proc/{root}/task").iterdir():
             for child in (task / "children").read_text().split():
-                found += _with_children(int(child))
+                found += with_children(int(child))
     except (OSError, psutil.Error):  # it ended, or a thread of it
         pass
     return found
 
 
-def _memory(pid: int) -> tuple[int, int]:
+def memory_of(pid: int) -> tuple[int, int]:
     """PSS and RSS of one process in bytes."""
     if not Path("/proc").exists():
         return 0, psutil.Process(pid).memory_info().rss
