@@ -49,7 +49,7 @@ clean: ## remove .venv, caches, sandbox; DATA=yes: also the warehouse, snapshots
 	@rm -rf .venv .pytest_cache .hypothesis .mypy_cache .ruff_cache benchmarks/out data/sandbox
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 ifeq ($(DATA),yes)
-	@rm -rf data/raw data/staging data/state data/runs data/logs data/warehouse.db*
+	@rm -rf data/raw data/staging data/state data/runs data/logs data/warehouse.db* data/warehouse.duckdb*
 endif
 
 # A Python asked for by name must fit; otherwise the first fitting one on PATH is taken, or one that uv finds. A .venv

@@ -32,6 +32,14 @@ def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Pa
     yield world, prepared, prepare(world, prepared)
 
 
+@pytest.fixture(scope="module")
+def on_duckdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Path, Expected]]:
+    """The same clinic on a DuckDB warehouse."""
+    folder = tmp_path_factory.mktemp("on_duckdb")
+    world, prepared = World(folder / "world", "duckdb"), folder / "prepared"
+    yield world, prepared, prepare(world, prepared)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the library is loaded by LD_PRELOAD")
 def test_errors_and_kills_at_the_nth_file_call_leave_old_tables_or_new(tmp_path: Path) -> None:
     actions = "disk full once,input/output errors from then on,SIGKILL"
@@ -51,6 +59,15 @@ def test_errors_and_kills_at_the_nth_file_call_leave_old_tables_or_new(tmp_path:
 def test_a_kill_at_a_commit_step_leaves_old_tables_or_new(clinic: tuple[World, Path, Expected], name: str) -> None:
     trap, tables = steps.traps()[name]
     found = steps.kill_at(*clinic, name, trap, tables)
+    assert found.wrong == [] and found.tables == tables
+
+
+@pytest.mark.parametrize("name", steps.traps())
+def test_a_kill_at_any_step_of_a_commit_into_duckdb_leaves_old_tables_or_new(
+    on_duckdb: tuple[World, Path, Expected], name: str
+) -> None:
+    trap, tables = steps.traps()[name]
+    found = steps.kill_at(*on_duckdb, name, trap, tables)
     assert found.wrong == [] and found.tables == tables
 
 

@@ -84,6 +84,13 @@ def test_every_run_is_what_the_model_says_and_the_increments_are_as_one_full_ref
     check_history(*drawn)
 
 
+@given(drawn=source_and_history())
+@examples(0.2)
+def test_every_run_on_duckdb_is_what_the_model_says(drawn: tuple[Source, list[Step]]) -> None:
+    """The same law on the other warehouse, over fewer histories."""
+    check_history(*drawn, kind="duckdb")
+
+
 @given(
     history=histories(max_deliveries=3), last=st.data(), source=st.sampled_from((INCREMENTS, MARKED, STAMPLESS_FULL))
 )

@@ -35,7 +35,7 @@ TELLING = re.compile(
     r"|(?<![0-9A-Za-z,.])73[,.]?400(?![0-9A-Za-z,.])"  # to three digits
     r"|11:37:13"
 )
-MAY_HOLD_ROWS = ("raw", "staging", "warehouse.db")
+MAY_HOLD_ROWS = ("raw", "staging", "warehouse.db", "warehouse.duckdb")
 _PICTURES = re.compile(r"data:[\w/+.-]+;base64,[A-Za-z0-9+/=\s]+")
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 
