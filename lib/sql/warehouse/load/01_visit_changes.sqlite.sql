@@ -31,7 +31,7 @@ FROM scratch.deletions AS d
 CROSS JOIN fact_visits AS f
 WHERE f.source = :source
     AND f.visit_id = d.visit_id
-    AND NOT EXISTS (SELECT 1 FROM scratch.staged AS s WHERE s.visit_id = d.visit_id)
+    AND d.visit_id NOT IN (SELECT visit_id FROM scratch.staged)
 UNION ALL
 SELECT
     f.visit_id,
@@ -44,4 +44,4 @@ SELECT
 FROM fact_visits AS f
 WHERE :refresh
     AND f.source = :source
-    AND NOT EXISTS (SELECT 1 FROM scratch.staged AS s WHERE s.visit_id = f.visit_id)
+    AND f.visit_id NOT IN (SELECT visit_id FROM scratch.staged)
