@@ -1,5 +1,5 @@
--- Grain: one row: the visits whose lineage names a delivery that was never taken.
+-- Grain: one row: the visits of the checked days whose lineage names a delivery that was never taken.
 SELECT COUNT(*) AS visits
 FROM fact_visits AS f
-LEFT JOIN deliveries AS d ON d.source = f.source AND d.sequence = f.delivery_seq
-WHERE d.sequence IS NULL
+WHERE NOT EXISTS (SELECT 1 FROM deliveries AS d WHERE d.source = f.source AND d.sequence = f.delivery_seq)
+    AND $checked

@@ -1,4 +1,4 @@
--- Grain: one row: how many days' metrics are not the GROUP BY of the facts, in either direction.
+-- Grain: one row: of the checked days, on how many the metrics are not the GROUP BY of the facts, in either direction.
 WITH expected AS (
     SELECT
         visit_date,
@@ -8,7 +8,7 @@ WITH expected AS (
         (2 * sum(visit_cost_cents) + count(visit_cost_cents)) // (2 * count(visit_cost_cents)) AS avg_visit_cost_cents,
         count(*) - count(visit_cost_cents) AS missing_cost_count
     FROM fact_visits
-    WHERE deleted_at IS NULL
+    WHERE deleted_at IS NULL AND $checked
     GROUP BY visit_date
 ),
 published AS (
@@ -20,6 +20,7 @@ published AS (
         avg_visit_cost_cents,
         missing_cost_count
     FROM daily_visit_metrics
+    WHERE $checked
 )
 SELECT count(DISTINCT visit_date)
 FROM (
