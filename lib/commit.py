@@ -80,7 +80,7 @@ def commit_load(connection: Connection, load: Load, folder: Path) -> None:
     """
     files = {name: getattr(load, name) for name in STAGED}
     staged = kind_of(connection).staged_tables(
-        connection, files, list(load.settings.carry), load.settings.engine, folder
+        connection, files, list(load.settings.carry), load.settings.engine, folder, load.batch_kind == "refresh"
     )
     with staged, transaction(connection):
         _commit(connection, load)
@@ -119,9 +119,9 @@ def _commit(connection: Connection, load: Load) -> None:
         "staged": load.counts["staged"],
         "counts": json.dumps(load.counts),
     }
-    with kind_of(connection).keeping_load(connection, values):
+    with kind_of(connection).keeping_load(connection, values) as do:
         for step in STEPS:
-            done = connection.execute(statement(f"warehouse/load/{step}", connection.kind, **pieces), values)
+            done = do(step, statement(f"warehouse/load/{step}", connection.kind, **pieces))
             if step == "05_merge_facts":
                 expected = load.counts["staged" if refresh else "written"]
                 if done.rowcount != expected:

@@ -260,7 +260,12 @@ def attach(connection: Connection, path: Path, name: str) -> None:
 
 @contextmanager
 def staged_tables(
-    connection: Connection, files: Mapping[str, Path], carried: Sequence[str], engine: Engine, folder: Path
+    connection: Connection,
+    files: Mapping[str, Path],
+    carried: Sequence[str],
+    engine: Engine,
+    folder: Path,
+    refresh: bool,
 ) -> Iterator[None]:
     """Views on the files where they lie: nothing is written twice."""
     connection.execute("ATTACH ':memory:' AS scratch")

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from lib.sql import identifier, literal, statement
-from lib.warehouses.interface import PARTS, Sums
+from lib.warehouses.interface import PARTS, DoStep, Sums
 
 IN_ROW_HASH = ("visit_id", "patient_id", "provider_id", "diagnosis_code", "visit_date", "visit_cost_cents")
 ALWAYS = ("row_hash", "delivery_seq", "source_line", "last_updated")
@@ -33,7 +33,7 @@ def keeping_content(connection: Any, tables: Iterable[str], afresh: str | None) 
 
 
 @contextmanager
-def keeping_load(connection: Any, values: Mapping[str, Any]) -> Iterator[None]:
+def keeping_load(connection: Any, values: Mapping[str, Any]) -> Iterator[DoStep]:
     """Of the facts, only the rows that the batch writes or marks are read; of tables by run, only this run's."""
     refresh = bool(values["refresh"])
     is_first = connection.execute("SELECT 1 FROM fact_visits WHERE source = :source LIMIT 1", values).fetchone() is None
@@ -62,7 +62,7 @@ def keeping_load(connection: Any, values: Mapping[str, Any]) -> Iterator[None]:
     }
     standing = None if refresh or is_first else "temp.standing"
     with _kept(connection, places, values, forget=values["source"] if refresh else None, facts_before=standing):
-        yield
+        yield lambda step, text: connection.execute(text, values)
 
 
 def count_content(connection: Any) -> Sums:

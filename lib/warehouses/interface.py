@@ -6,7 +6,7 @@ the kind, a row's values are the same in Python: days and stamps as text of fixe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -69,6 +69,10 @@ class Connection(Protocol):
     def close(self) -> None: ...
 
 
+DoStep = Callable[[str, str], Rows]
+"""Do a step of a load, given its name and its statement."""
+
+
 class Kind(Protocol):
     """A module of this package."""
 
@@ -109,9 +113,16 @@ class Kind(Protocol):
     def attach(self, connection: Any, path: Path, name: str) -> None: ...
 
     def staged_tables(
-        self, connection: Any, files: Mapping[str, Path], carried: Sequence[str], engine: Engine, folder: Path
+        self,
+        connection: Any,
+        files: Mapping[str, Path],
+        carried: Sequence[str],
+        engine: Engine,
+        folder: Path,
+        refresh: bool,
     ) -> AbstractContextManager[None]:
-        """For the block, around the transaction, the staged files (of each name in STAGED) as tables of `scratch`."""
+        """For the block, around the transaction, the staged files (of each name in STAGED) as tables of
+        `scratch`. But for a `refresh`, visits that the batch leaves as they are may be missing there."""
 
     def wanted_visits(self, connection: Any, keys: pa.RecordBatchReader, scratch: Path) -> AbstractContextManager[None]:
         """For the block, the keys (one column, visit_id) as a table that the statement `current_versions` joins."""
@@ -127,8 +138,9 @@ class Kind(Protocol):
     ) -> AbstractContextManager[None]:
         """See lib.content.keeping_content."""
 
-    def keeping_load(self, connection: Any, values: Mapping[str, Any]) -> AbstractContextManager[None]:
-        """`keeping_content` of all tables around the steps of a load, whose `values` are those of its statements."""
+    def keeping_load(self, connection: Any, values: Mapping[str, Any]) -> AbstractContextManager[DoStep]:
+        """`keeping_content` of all tables around the steps of a load, whose `values` are those of its statements. Each
+        step is done by what this gives: a kind may know a shorter way to the same rows."""
 
     def count_content(self, connection: Any) -> Sums:
         """The rows that are there now, counted and summed by part and key."""

@@ -19,20 +19,30 @@ from lib.errors import TemporaryFailure
 from lib.files import TEMPORARY_PREFIX
 from lib.sql import identifier, literal, statement
 from lib.warehouses.interface import STAGED, Parameters
+from lib.warehouses.sqlite_afresh import Batch
 
 FETCH_ROWS = 50_000
 
 
 @contextmanager
 def staged_tables(
-    connection: sqlite3.Connection, files: Mapping[str, Path], carried: Sequence[str], engine: Engine, folder: Path
+    connection: Any,
+    files: Mapping[str, Path],
+    carried: Sequence[str],
+    engine: Engine,
+    folder: Path,
+    refresh: bool,
 ) -> Iterator[None]:
     scratch = folder / f"{TEMPORARY_PREFIX}scratch.db"
-    _write_scratch(files, carried, engine, scratch)
+    refused = connection.execute("SELECT DISTINCT visit_key FROM quarantine WHERE status IN ('open', 'waived')")
+    keys = pa.table({"visit_key": pa.array([row[0] for row in refused], pa.string())})
+    _write_scratch(files, carried, engine, scratch, keys, refresh)
     connection.execute("ATTACH ? AS scratch", [str(scratch)])
+    connection.staged = Batch(files, engine, folder)
     try:
         yield
     finally:
+        connection.staged = None
         connection.execute("DETACH scratch")
         scratch.unlink(missing_ok=True)
 
@@ -69,13 +79,20 @@ def bulk_load(scratch: Path, table: str, rows: pa.RecordBatchReader | pa.Table) 
         ) from error
 
 
-def _write_scratch(files: Mapping[str, Path], carried: Sequence[str], engine: Engine, scratch: Path) -> None:
-    """Staged and refused rows, deletions and lateness in the warehouse's own types: cents, day text, stamp text."""
+def _write_scratch(
+    files: Mapping[str, Path], carried: Sequence[str], engine: Engine, scratch: Path, refused: pa.Table, refresh: bool
+) -> None:
+    """Staged and refused rows, deletions and lateness in the warehouse's own types: cents, day text, stamp text. Only
+    what the load reads: not what it leaves as it is, versions only of visits that were `refused` (one column,
+    visit_key) before or now. In the order of the files: rows come to their places one after the other."""
     pieces = {name: literal(str(path)) for name, path in files.items()}
     pieces["carried"] = "".join(f",\n    {identifier(name)}" for name in carried)
     scratch.unlink(missing_ok=True)
+    pieces["read"] = "true" if refresh else "is_written OR action <> 'unchanged'"
     with open_engine(engine, scratch.parent) as opened:
-        for name in STAGED:
+        opened.execute("SET preserve_insertion_order = true")
+        opened.register("refused", refused)
+        for name in (*STAGED, "versions"):
             query = statement(f"warehouse/staged/{name}", "sqlite", **pieces)
             table = "staged" if name == "visits" else name
             bulk_load(scratch, table, opened.sql(query).to_arrow_reader(100_000))

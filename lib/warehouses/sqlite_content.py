@@ -39,10 +39,7 @@ def keeping_content(connection: sqlite3.Connection, tables: Iterable[str], afres
         connection.execute("CREATE TEMP VIEW content_is_kept AS SELECT 1")
         triggers = [name for table in tables for name in _watch(connection, table, forget=afresh)]
         if afresh:
-            connection.execute(
-                "DELETE FROM content_hashes WHERE part = 'fact_visits' AND substr(key, 1, ?) = ?",
-                [len(afresh) + 1, f"{afresh}|"],
-            )
+            forget(connection, afresh)
         yield
         for name in triggers:
             connection.execute(f"DROP TRIGGER temp.{name}")
@@ -72,6 +69,14 @@ def count_content(connection: sqlite3.Connection) -> Sums:
 
 def _row_hash(text: bytes) -> int:
     return int.from_bytes(hashlib.sha256(text).digest())
+
+
+def forget(connection: sqlite3.Connection, source: str) -> None:
+    """Take away what is stored of the source's facts."""
+    connection.execute(
+        "DELETE FROM content_hashes WHERE part = 'fact_visits' AND substr(key, 1, ?) = ?",
+        [len(source) + 1, f"{source}|"],
+    )
 
 
 def add(connection: sqlite3.Connection, changes: Sums) -> None:

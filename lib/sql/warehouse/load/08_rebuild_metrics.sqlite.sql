@@ -10,5 +10,5 @@ SELECT
     (2 * sum(visit_cost_cents) + count(visit_cost_cents)) / (2 * count(visit_cost_cents)),
     count(*) - count(visit_cost_cents)
 FROM fact_visits
-WHERE deleted_at IS NULL AND (:refresh OR visit_date IN (SELECT visit_date FROM temp.touched_days))
+WHERE deleted_at IS NULL AND visit_date IN (SELECT visit_date FROM temp.touched_days)
 GROUP BY visit_date

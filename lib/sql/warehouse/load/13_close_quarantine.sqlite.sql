@@ -12,16 +12,14 @@ FROM (
         latest_stamp AS stamp,
         latest_seq AS delivery_seq,
         latest_line AS source_line
-    FROM scratch.staged
-    WHERE visit_id IN (SELECT visit_key FROM quarantine WHERE source = :source AND status IN ('open', 'waived'))
+    FROM scratch.versions
     UNION ALL
     SELECT
         visit_id,
         NULL AS stamp,
         last_seq AS delivery_seq,
         last_line AS source_line
-    FROM scratch.staged
-    WHERE visit_id IN (SELECT visit_key FROM quarantine WHERE source = :source AND status IN ('open', 'waived'))
+    FROM scratch.versions
     UNION ALL
     SELECT
         visit_id,

@@ -1,4 +1,4 @@
--- Grain: one row per staged visit, in SQLite's types: cents, day text, stamp text.
+-- Grain: one row per staged visit that the load reads, in SQLite's types: cents, day text, stamp text.
 SELECT
     visit_id,
     patient_id,
@@ -11,10 +11,6 @@ SELECT
     delivery_seq,
     source_line,
     action,
-    CAST(is_written AS INTEGER) AS is_written,
-    strftime(latest_stamp AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S.%f+00:00') AS latest_stamp,
-    latest_seq,
-    latest_line,
-    last_seq,
-    last_line$carried
+    CAST(is_written AS INTEGER) AS is_written$carried
 FROM read_parquet($visits)
+WHERE $read

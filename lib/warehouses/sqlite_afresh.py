@@ -1,0 +1,183 @@
+"""A source's facts written anew into SQLite: by a first load, by a full refresh.
+
+What the facts of each day add up to is then known from the staged files alone: the engine counts it beside the
+transaction, while SQLite takes in the rows. The content hashes are the same as if each row had been seen
+(lib/warehouses/sqlite_content.py). Indexes on an empty table are made when the rows are there: one sort costs less than
+finding each row's place.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lib.config import Engine
+from lib.engine import open_engine
+from lib.sql import identifier, literal, statement
+from lib.warehouses.sqlite_content import MOST_ARGUMENTS, add, forget, stored_columns
+
+LANES = 4
+"""A hash is added up as four numbers of 64 bits: the engine's whole numbers have 128."""
+INDEXES = {
+    "fact_visits_by_visit_date": "warehouse/schema/sqlite/v2/01_fact_visits_by_date",
+    "fact_visits_by_patient": "warehouse/schema/sqlite/v2/02_fact_visits_by_patient",
+}
+SPILLS_FROM = 1_000_000
+SMALL_CACHE_KIB = 64 * 1024
+"""So many rows do not fit into the cache in any case; pages that stay in the processor's are then filled sooner."""
+STORED = {
+    "visit_date": "strftime(visit_date, '%Y-%m-%d')",
+    "last_updated": "strftime(last_updated AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S.%f+00:00')",
+    "deleted_at": "strftime(deleted_at, '%Y-%m-%dT%H:%M:%S.%f+00:00')",
+    "visit_cost_cents": "CAST(visit_cost * 100 AS BIGINT)",
+}
+"""The columns that the staged files hold in another type: the value that is stored, in the engine's SQL."""
+NUMBERS = ("visit_cost_cents", "delivery_seq", "source_line", "deleted_seq")
+NEED_NO_ESCAPE = ("visit_date", "last_updated", "deleted_at", "row_hash")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The staged files by name, and the engine that reads them."""
+
+    files: Mapping[str, Path]
+    engine: Engine
+    folder: Path
+
+
+def is_afresh(connection: sqlite3.Connection, values: Mapping[str, Any]) -> bool:
+    """Whether the batch will be all that the table holds of its source."""
+    return bool(values["refresh"]) or not _holds(connection, "source = ?", values["source"])
+
+
+@contextmanager
+def loading_afresh(connection: sqlite3.Connection, batch: Batch, values: Mapping[str, Any]) -> Iterator[Afresh]:
+    """For the block, what does the steps of such a load in its own way."""
+    columns = stored_columns(connection, "fact_visits")
+    source = values["source"]
+    alone = not (_holds(connection, "source < ?", source) or _holds(connection, "source > ?", source))
+    with ThreadPoolExecutor(1) as beside:
+        yield Afresh(connection, values, alone, beside.submit(count_days, batch, columns, values))
+
+
+@dataclass
+class Afresh:
+    """`alone`: the table holds no other source's facts. `counted`: the rows of `count_days`."""
+
+    connection: sqlite3.Connection
+    values: Mapping[str, Any]
+    alone: bool
+    counted: Future[list[tuple[Any, ...]]]
+    _waiting: list[str] = field(default_factory=list)
+
+    def __call__(self, step: str, text: str) -> sqlite3.Cursor:
+        """Do a step of the load, whose statement for any other load is `text`."""
+        is_first = not self.values["refresh"]
+        if is_first and step in ("01_visit_changes", "02_touched_days"):
+            return self.connection.cursor()
+        if is_first and step == "03_metrics_before":
+            self._waiting.append(text)
+            return self.connection.cursor()
+        if step == "04_clear_facts" and self.alone:
+            return self._clear_every_fact(is_first)
+        if step == "05_merge_facts" and self.alone:
+            return self._fill_empty_table(text)
+        if step == "07_clear_metrics":
+            self._take_days(is_first)
+        if step == "08_rebuild_metrics":
+            return self._rebuild_metrics()
+        return self.connection.execute(text, self.values)
+
+    def _clear_every_fact(self, is_first: bool) -> sqlite3.Cursor:
+        if self.values["staged"] >= SPILLS_FROM:
+            self.connection.execute(f"PRAGMA cache_size = -{SMALL_CACHE_KIB}")
+        for name in INDEXES:
+            self.connection.execute(f"DROP INDEX {name}")
+        return self.connection.cursor() if is_first else self.connection.execute("DELETE FROM fact_visits")
+
+    def _fill_empty_table(self, text: str) -> sqlite3.Cursor:
+        done = self.connection.execute(text, self.values)
+        for name in INDEXES.values():
+            self.connection.execute(statement(name))
+        return done
+
+    def _take_days(self, is_first: bool) -> None:
+        days, source = self.counted.result(), self.values["source"]
+        if not is_first:
+            forget(self.connection, source)
+        add(self.connection, {("fact_visits", f"{source}|{row[0]}"): (row[1], _sum(row[-LANES:])) for row in days})
+        self.connection.execute("CREATE TEMP TABLE days (visit_date, visits, late, patients, with_cost, cents)")
+        self.connection.executemany(
+            "INSERT INTO temp.days VALUES (?, ?, ?, ?, ?, ?)", [(row[0], *row[2:-LANES]) for row in days if row[2]]
+        )
+        if is_first:
+            self._execute("touched_days")
+        for text in self._waiting:
+            self.connection.execute(text, self.values)
+
+    def _rebuild_metrics(self) -> sqlite3.Cursor:
+        if not self.alone:
+            self._execute("days_of_others")
+        return self._execute("rebuild_metrics")
+
+    def _execute(self, name: str) -> sqlite3.Cursor:
+        return self.connection.execute(statement(f"warehouse/load/afresh/{name}", "sqlite"), self.values)
+
+
+def count_days(batch: Batch, columns: Sequence[str], values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """What the facts of each day of the source will be. Grain: one row per day: visit_date, facts, of them not deleted:
+    visits, late ones, patients, visits with a cost, cents; then the lanes of the sum of the rows' hashes."""
+    lanes = ",\n    ".join(f"sum(CAST('0x' || substr(hash, {1 + 16 * lane}, 16) AS UBIGINT))" for lane in range(LANES))
+    watermark = values["committed_watermark"]
+    query = statement(
+        "duckdb/days_of_facts",
+        visits=literal(str(batch.files["visits"])),
+        deletions=literal(str(batch.files["deletions"])),
+        written="true" if values["refresh"] else "is_written",
+        row_text=row_text(columns, values["source"]),
+        lanes=lanes,
+        watermark=f"TIMESTAMPTZ {literal(watermark)}" if watermark else "NULL",
+    )
+    with open_engine(batch.engine, batch.folder) as engine:
+        threads = engine.execute("SELECT current_setting('threads')").fetchone()
+        engine.execute(f"SET threads = {max(threads[0] - 1, 1) if threads else 1}")  # SQLite has a core of its own
+        return engine.execute(query).fetchall()
+
+
+def row_text(columns: Sequence[str], source: str) -> str:
+    """The engine's SQL of the text that SQLite hashes of a row. Nulls at the end are left off: only columns after
+    source_line, which is never null, can be such."""
+    values = [_json(name, source) for name in columns]
+    marks = ["][" if place and place % MOST_ARGUMENTS == 0 else "," for place in range(len(values))]
+    pieces = [f"'{mark}', {value}" for mark, value in zip(["[", *marks[1:]], values, strict=True)]
+    split = columns.index("source_line") + 1
+    never = " AND ".join(f"{identifier(name)} IS NULL" for name in columns[split:])
+    end = f"rtrim(concat({', '.join(pieces[split:])}, ']'), ',nul[]')"
+    return f"concat({', '.join(pieces[:split])}, CASE WHEN {never} THEN '' ELSE {end} END)"
+
+
+def _json(name: str, source: str) -> str:
+    value = literal(source) if name == "source" else STORED.get(name, identifier(name))
+    if name in NUMBERS:
+        text = f"CAST({value} AS VARCHAR)"
+    elif name in NEED_NO_ESCAPE:
+        text = f"'\"' || {value} || '\"'"
+    else:
+        text = f"json_text({value})"
+    return f"coalesce({text}, 'null')"
+
+
+def _sum(lanes: Sequence[int]) -> int:
+    total = 0
+    for lane in lanes:
+        total = (total << 64) + int(lane)
+    return total
+
+
+def _holds(connection: sqlite3.Connection, where: str, source: str) -> bool:
+    return connection.execute(f"SELECT 1 FROM fact_visits WHERE {where} LIMIT 1", [source]).fetchone() is not None
