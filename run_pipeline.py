@@ -12,6 +12,10 @@ if __name__ == "__main__":
 
         sys.exit(verify_standalone([each for each in sys.argv[2:] if each != "--standalone"]))
 
+    from lib.template import begin_template
+
+    begin_template(sys.argv[1:])
+
     from lib.cli import main
 
     main()

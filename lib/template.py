@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -87,13 +87,13 @@ class ForkedProcess:
 class Template:
     """One template process; its kernels die with it, and it dies with this process.
 
-    One that is `kept` serves many runs.
+    One that is `kept` serves many runs. `words` are for who reads a list of processes.
     Linux only (`supported`): elsewhere libraries do not bear a fork, and each kernel is started by itself.
     """
 
     supported = sys.platform == "linux"
 
-    def __init__(self, data_dir: str | Path, *, kept: bool = False) -> None:
+    def __init__(self, words: Sequence[str] = (), *, kept: bool = False) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._lock = threading.Lock()
         self._asked = 0
@@ -105,8 +105,8 @@ class Template:
                     "-P",
                     str(Path(__file__).with_name("template_start.py")),
                     str(theirs.fileno()),
-                    str(data_dir),
-                    *(":".join(each) for calls in LONG_IMPORTS.values() for each in calls if kept),
+                    ",".join(":".join(each) for calls in LONG_IMPORTS.values() for each in calls if kept),
+                    *words,
                 ],
                 env={
                     **os.environ,
@@ -177,11 +177,19 @@ class Template:
         self.close()
 
 
+_begun: list[Template] = []
+
+
+def begin_template(words: Sequence[str]) -> None:
+    """Start the template that the command line asks for, before that is even read: its imports take a second. It dies
+    with this process, so that one which nobody takes is no harm."""
+    command = words[0] if words and not words[0].startswith("-") else "run"
+    if Template.supported and command in ("run", "watch") and not {"--help", "-h"} & set(words):
+        _begun.append(Template(words, kept=command == "watch"))
+
+
 @contextmanager
-def template_for(data_dir: str | Path, *, kept: bool = False) -> Iterator[Template | None]:
-    """A template while the block lasts; None where a fork is not supported."""
-    if not Template.supported:
-        yield None
-        return
-    with Template(data_dir, kept=kept) as template:
+def begun_template() -> Iterator[Template | None]:
+    """The template that was begun, while the block lasts; None where none was."""
+    with _begun.pop() if _begun else nullcontext() as template:
         yield template

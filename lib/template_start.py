@@ -1,7 +1,7 @@
 """A template of kernels: a process that imports once what the notebooks need, and then is forked for each kernel.
 
-A script, run with `-P`; its arguments are the descriptor of its socket, for who reads a list of processes the data
-folder, and functions (module:name) to be called after the imports. A fork has run nothing but those and an empty
+A script, run with `-P`; its arguments are the descriptor of its socket, functions (module:name) to be called after the
+imports, and, for who reads a list of processes, the words of the command. A fork has run nothing but those and an empty
 picture: what one notebook does, none other sees. The template starts no thread and opens no file: there is nothing to
 share. It ends when the other end of its socket is closed.
 """
@@ -57,7 +57,7 @@ def main() -> None:
     gc.disable()  # what is imported stays
     for name in PREPARED:
         importlib.import_module(name)
-    for each in sys.argv[3:]:
+    for each in filter(None, sys.argv[2].split(",")):
         module, _, function = each.partition(":")
         getattr(importlib.import_module(module), function)()
     _draw_nothing()

@@ -19,7 +19,7 @@ from lib.cli.options import (
     given_settings,
 )
 from lib.errors import UsageError
-from lib.template import template_for
+from lib.template import begun_template
 
 
 @app.command(short_help="run the pipeline once (the default)")
@@ -54,7 +54,7 @@ def run(
             {"--source": source, "--lookback-hours": lookback_hours, "--as-of": as_of,
              "--full-refresh": full_refresh, "--accept": accept, "--reason": reason}
         )  # fmt: skip
-    with template_for(place[1]) as template:  # it makes its imports beside ours
+    with begun_template() as template:  # it makes its imports beside ours
         from lib.config import load_settings
         from lib.pipeline import resume_pipeline, run_pipeline
         from lib.run import Options

@@ -9,7 +9,7 @@ import typer
 
 from lib.cli.app import app
 from lib.cli.options import Config, DataDir, LookbackHours, SourcePath, Warehouse, from_here, given_settings
-from lib.template import template_for
+from lib.template import begun_template
 
 
 @app.command(short_help="keep running: load each delivery as it comes")
@@ -23,7 +23,7 @@ def watch(
 ) -> None:
     """Load what the source offers now and each delivery that comes, a whole run each, until Ctrl-C or SIGTERM."""
     place = from_here(config), Path(from_here(data_dir))
-    with template_for(place[1], kept=True) as template:
+    with begun_template() as template:
         from lib import watch as watching
         from lib.terminal import NoProgress, consoles
 

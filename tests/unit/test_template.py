@@ -22,8 +22,8 @@ pytestmark = pytest.mark.skipif(not Template.supported, reason="kernels are fork
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Template]:
-    with Template(tmp_path_factory.mktemp("data")) as template:
+def template() -> Iterator[Template]:
+    with Template() as template:
         yield template
 
 
@@ -58,7 +58,7 @@ def test_the_template_has_one_thread_and_no_file(tmp_path: Path, template: Templ
 
 
 def test_a_kept_template_has_one_thread_too(tmp_path: Path) -> None:
-    with Template(tmp_path, kept=True) as template, forked(template, tmp_path) as kernel:
+    with Template(kept=True) as template, forked(template, tmp_path) as kernel:
         assert answer(kernel, "import sys; print('great_expectations' in sys.modules)") == "True"
         assert kernel.pid is not None
         assert len([*Path(f"/proc/{parent_of(kernel.pid)}/task").iterdir()]) == 1
@@ -95,7 +95,7 @@ def test_what_a_fork_writes_goes_to_its_log(tmp_path: Path, template: Template) 
 
 
 def test_forks_die_with_their_template_and_kernels_start_without_it(tmp_path: Path) -> None:
-    with Template(tmp_path) as template, forked(template, tmp_path) as kernel:
+    with Template() as template, forked(template, tmp_path) as kernel:
         assert kernel.pid is not None
         pid = kernel.pid
         os.kill(parent_of(pid), signal.SIGKILL)
@@ -113,7 +113,7 @@ import sys, time
 from pathlib import Path
 from lib.kernels import Kernel
 from lib.template import Template
-template = Template({str(tmp_path)!r})
+template = Template()
 kernel = Kernel("run-1", Path({str(tmp_path)!r}), Path({str(tmp_path / "run.log")!r}), template)
 if {moment == "forked"}:
     kernel.start()
