@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.style import context
 from PIL import Image
 
-from lib import shown
+from lib.drawing import show_picture
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#8C8C8C"
@@ -121,7 +121,5 @@ def png(figure: Figure) -> bytes:
 
 
 def show(figure: Figure) -> None:
-    """Display the figure in a notebook as PNG, with its alternative text, and let it go."""
-    alt = describe(figure)
-    shown.show({"image/png": png(figure), "text/plain": alt}, **{"image/png": {"alt": alt}})
-    figure.clear()
+    """Display the figure in a notebook as PNG, with its alternative text."""
+    show_picture(lambda: png(figure), describe(figure))

@@ -1,6 +1,6 @@
 """The one place through which everything shown passes. What passes it carries a mark, which saved notebooks keep.
 
-`lib.show` and `lib.figures` are its only callers: sentences, tables of counts and pictures made of counts. The guard of
+`lib.show` and `lib.drawing` are its only callers: sentences, tables of counts and pictures made of counts. The guard of
 a kernel, JupyterLab's save hook and the report page keep what is marked and drop the rest.
 """
 
@@ -43,9 +43,15 @@ def passing() -> Iterator[None]:
         _passing.reset(token)
 
 
-def show(thing: Any, **metadata: Any) -> None:
-    """Display an object that has `text` and `html`, or a dict of contents by MIME type; with the mark."""
+def show(thing: Any, *, display_id: str | None = None, replaces: str | None = None, **metadata: Any) -> None:
+    """Display an object that has `text` and `html`, or a dict of contents by MIME type; with the mark.
+
+    What is shown with a `display_id` may be replaced later, by what is shown with `replaces`.
+    """
     from IPython.display import display
 
+    place: dict[str, Any] = {"display_id": display_id} if display_id else {}
+    if replaces:
+        place = {"display_id": replaces, "update": True}
     with passing():
-        display(thing, raw=isinstance(thing, dict), metadata={**marked(), **metadata})  # type: ignore[no-untyped-call]
+        display(thing, raw=isinstance(thing, dict), metadata={**marked(), **metadata}, **place)  # type: ignore[no-untyped-call]
