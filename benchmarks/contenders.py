@@ -46,7 +46,7 @@ class Ours:
     def is_there(self, folder: Path) -> bool:
         """Whether this version knows the warehouse: otherwise its address is a usage error."""
         (folder / "data").mkdir()
-        words = ["run_pipeline.py", "status", "--data-dir", str(folder / "data"), *self._warehouse_option()]
+        words = ["run_pipeline.py", "status", "--data-dir", str(folder / "data"), *self._warehouse_option(folder)]
         return watched([sys.executable, *words], cwd=ROOT, log=folder / "log").exit_code != 2
 
     def prepare(self, folder: Path) -> None:
@@ -56,7 +56,7 @@ class Ours:
         """One run of the command."""
         command = [sys.executable, "run_pipeline.py", "--quiet", "--source", str(source)]
         command += ["--data-dir", str(folder / "data"), "--as-of", clock.strftime("%Y-%m-%dT%H:%M:%SZ")]
-        command += self._warehouse_option()
+        command += self._warehouse_option(folder)
         command += ["--config", str(self.config)] if self.config else []
         return watched(command, cwd=ROOT, log=folder / "log", env=dict(self.env))
 
@@ -66,8 +66,10 @@ class Ours:
             return read_tables(folder / "data" / f"warehouse.{self.warehouse}", _OURS_DUCKDB)
         return read_tables(folder / "data" / "warehouse.db", _OURS_SQLITE)
 
-    def _warehouse_option(self) -> list[str]:
-        return ["--warehouse", f"{self.warehouse}:///warehouse.{self.warehouse}"] if self.warehouse else []
+    def _warehouse_option(self, folder: Path) -> list[str]:
+        if not self.warehouse:
+            return []
+        return ["--warehouse", f"{self.warehouse}:///{folder / 'data' / f'warehouse.{self.warehouse}'}"]
 
 
 @dataclass(frozen=True)
