@@ -43,7 +43,9 @@ _RESERVED = {
     "action", "clock", "is_accepted", "is_change", "is_context", "is_current", "is_held", "is_inside", "is_malformed",
     "is_same_stamp", "is_written", "last_line", "last_seq", "latest_line", "latest_seq", "latest_stamp",
     "latest_visit_date", "local_stamp", "parsed_stamp", "parsed_visit_date", "place", "stamp", "visit_cost_cents",
-    "zone_seconds",
+    "zone_seconds", "written_zone", "is_visible", "texts", "raw_malformed", *(f"raw_{name}" for name in CANONICAL),
+    "cast_cost", "cast_date", "cast_stamp", "exact_cost", "exact_date", "exact_stamp", "of_visit_id", "of_patient_id",
+    "of_provider_id", "of_diagnosis_code", "of_visit_date", "of_visit_cost", "of_last_updated",
 }  # fmt: skip
 
 

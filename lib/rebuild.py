@@ -235,7 +235,7 @@ def _difference(connection: Connection, table: str, key: tuple[str, ...]) -> Dif
     def only_in(side: str, other: str) -> list[tuple[Any, ...]]:
         there = f"SELECT 1 FROM {other}.{table} AS b WHERE {same_key}"
         query = f"SELECT {keys} FROM {side}.{table} AS a WHERE NOT EXISTS ({there}) ORDER BY {keys}"
-        return connection.execute(query).fetchall()
+        return [tuple(row) for row in connection.execute(query)]
 
     is_not = kind_of(connection).IS_NOT
     differ = [f"{column('main', 'a', name)} {is_not} {column('kept', 'b', name)}" for name in every]

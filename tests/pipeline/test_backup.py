@@ -29,6 +29,7 @@ from lib.run import Run
 from lib.state import write_state_copy
 from lib.verify import find_changes
 from lib.warehouse import reading
+from lib.warehouses import interface
 from tests.pipeline.clinic import ROOT, Clinic, row
 from tests.pipeline.plain_gate import plain_gate
 
@@ -287,7 +288,7 @@ def test_a_disk_that_is_full_or_fails_leaves_nothing(
 def test_a_warehouse_that_another_program_locks_is_waited_for_within_bounds(
     quick: Clinic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backup, "BUSY_SECONDS", 0.3)
+    monkeypatch.setattr(interface, "BUSY_SECONDS", 0.3)
     other = sqlite3.connect(quick.warehouse, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     with pytest.raises(TemporaryFailure, match="another program holds the warehouse"):

@@ -9,11 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.kernels import kernels_with
 from tests.pipeline.clinic import ROOT, Clinic, row
 
 PATIENT = "P-canary-4711"
@@ -37,16 +37,7 @@ def start(clinic: Clinic, *words: str) -> subprocess.Popen[str]:
 
 
 def kernels_of(clinic: Clinic) -> list[int]:
-    """Processes that carry this clinic's log path in their environment: its kernels."""
-    mark = str(clinic.data_dir / "logs").encode()
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if mark in (folder / "environ").read_bytes():
-                found.append(int(folder.name))
-        except OSError:
-            continue
-    return found
+    return kernels_with(clinic.data_dir)
 
 
 def wait_for(condition: object, seconds: float = 90) -> None:

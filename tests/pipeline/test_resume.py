@@ -27,9 +27,9 @@ from lib.report import write_report
 from lib.resume import attempts, check_resumable, newest_run, note_finished, reopen, unfinished_notebooks
 from lib.run import Run
 from lib.standalone import check_records, read_records
-from lib.template_start import KERNEL_NAME
 from lib.used_code import used_code
 from lib.warehouse import writing
+from tests.kernels import kernels_with
 from tests.pipeline.clinic import ROOT, Clinic, row
 from tests.pipeline.plain_gate import plain_gate
 
@@ -156,7 +156,7 @@ def discard(clinic: Clinic, _: pytest.MonkeyPatch) -> None:
         (edit_code("lib/staging.py"), "lib/staging.py, which 02_stage used, has changed"),
         (edit_code("notebooks/01_extract.ipynb"), "notebooks/01_extract.ipynb, which 01_extract used, has changed"),
         (edit_code("lib/sql/duckdb/judge.sql"), "lib/sql/duckdb/judge.sql, which 02_stage used, has changed"),
-        (edit_code("lib/sql/duckdb/macros/99_new.sql"), "macros/99_new.sql, which 02_stage used, has changed"),
+        (edit_code("lib/sql/duckdb/macros/99_new.sql"), "macros/99_new.sql, which 01_extract used, has changed"),
         (edit_code("expectations/batch_profile.json"), "batch_profile.json, which 03_validate used, has changed"),
         (edit_code("requirements.lock"), "requirements.lock has changed"),
         (change_config, "the config has changed (rules.max_visit_cost)"),
@@ -366,7 +366,7 @@ RUN = ("run", "--source", "visits.csv")
 def test_a_run_that_failed_in_04_is_resumed_once_the_bug_is_mended(project: Project) -> None:
     commit = project.folder / "lib" / "commit.py"
     good = commit.read_text()
-    commit.write_text(good.replace("    _write_scratch(load, scratch)\n", "    raise RuntimeError('a bug')\n", 1))
+    commit.write_text(good.replace("        _commit(connection, load)\n", "        raise RuntimeError('a bug')\n", 1))
     assert commit.read_text() != good
     code, _, errors = project.command(*RUN)
     assert (code, project.manifest()["outcome"]) == (1, "failed") and "04_load" in errors
@@ -397,13 +397,7 @@ def test_a_run_that_failed_in_04_is_resumed_once_the_bug_is_mended(project: Proj
 
 
 def kernels_of(project: Project) -> list[int]:
-    mark = os.fsencode(project.data_dir) + b"\0"
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if mark in (folder / "cmdline").read_bytes() and (folder / "comm").read_bytes().strip() == KERNEL_NAME:
-                found.append(int(folder.name))
-    return found
+    return kernels_with(project.folder)
 
 
 def wait_for(condition: Callable[[], object]) -> None:

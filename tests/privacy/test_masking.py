@@ -348,7 +348,7 @@ IN_COPY = {
         "lib/suites.py", "            failure = type(error).__name__\n", "            raise\n",
         "tests/expectations/test_gate.py::test_an_expectation_that_cannot_be_evaluated_fails_the_run_without_its_message"),
     "SQLite's own words": (
-        "lib/warehouse.py", "refused a statement ({type(error).__name__})",
+        "lib/warehouses/sqlite.py", "refused a statement ({type(error).__name__})",
         "refused a statement ({error})",
         "tests/unit/test_warehouse.py::test_an_error_s_text_is_never_told"),
     "the save hook in make lab": (
