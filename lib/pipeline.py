@@ -111,6 +111,7 @@ def _run_notebooks(
     run: Run, names: list[str], config_file: str, progress: Progress, template: Template | None
 ) -> Ended:
     executions: list[Execution] = []
+    ended: list[Path] = []
     interrupt: KeyboardInterrupt | None = None
     with StagesAhead() as stages:
         try:
@@ -119,8 +120,10 @@ def _run_notebooks(
                     executions.append(_execute(run, name, config_file, progress, kernels.take(name)))
                     if executions[-1].failure:
                         break
-                    stages.begin(run.record / f"{name}.ipynb")
                     note_finished(run, name)
+                    ended.append(run.record / f"{name}.ipynb")
+                    while ended and not kernels.importing:
+                        stages.begin(ended.pop(0))
                     _raise_lost_signal()
         except KeyboardInterrupt as signalled:
             interrupt = signalled

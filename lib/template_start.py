@@ -126,9 +126,10 @@ def _become_kernel(request: dict[str, Any], output: int) -> None:
     os.umask(request["umask"])
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["kernel_start.py", *request["arguments"]]
-    gc.enable()
     for name, function in request["first"]:
         getattr(importlib.import_module(name), function)()
+    gc.freeze()
+    gc.enable()
     run_kernel()
 
 
