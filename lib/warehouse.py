@@ -17,7 +17,7 @@ from lib.layout import Layout
 from lib.sql import identifier, statements
 from lib.warehouses import amiss
 from lib.warehouses.choose import kind_named, kind_of
-from lib.warehouses.interface import Connection
+from lib.warehouses.interface import Connection, transacting
 
 SCHEMA_VERSION = 3
 TABLES = {
@@ -91,17 +91,9 @@ def _for_a_block(connection: Connection, layout: Layout) -> Iterator[Connection]
             connection.close()
 
 
-@contextmanager
-def transaction(connection: Connection) -> Iterator[None]:
+def transaction(connection: Connection) -> AbstractContextManager[None]:
     """One write transaction: committed when the block ends well, rolled back otherwise."""
-    connection.execute(kind_of(connection).BEGIN)
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+    return transacting(connection, kind_of(connection).BEGIN)
 
 
 def fact_columns(connection: Connection) -> list[str]:

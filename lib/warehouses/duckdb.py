@@ -30,6 +30,7 @@ from lib.files import CHUNK_BYTES, TEMPORARY_PREFIX
 from lib.layout import Layout
 from lib.sql import identifier, literal, statement
 from lib.warehouses import amiss, interface
+from lib.warehouses.duckdb_content import BEGIN as BEGIN
 from lib.warehouses.duckdb_content import count_content as count_content
 from lib.warehouses.duckdb_content import keeping_content as keeping_content
 from lib.warehouses.duckdb_content import keeping_load as keeping_load
@@ -39,7 +40,6 @@ from lib.warehouses.interface import STAGED, Parameters
 if TYPE_CHECKING:
     import pyarrow as pa
 
-BEGIN = "BEGIN TRANSACTION"
 IS_NOT = "IS DISTINCT FROM"
 OURS = "patient visits, schema "
 """The comment on the table `warehouse`, with the schema's version: tells our file from any other DuckDB database."""

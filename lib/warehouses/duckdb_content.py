@@ -16,7 +16,9 @@ from typing import Any
 import pyarrow as pa
 
 from lib.sql import identifier, literal, statement
-from lib.warehouses.interface import PARTS, DoStep, Sums
+from lib.warehouses.interface import PARTS, DoStep, Sums, transacting
+
+BEGIN = "BEGIN TRANSACTION"
 
 IN_ROW_HASH = ("visit_id", "patient_id", "provider_id", "diagnosis_code", "visit_date", "visit_cost_cents")
 ALWAYS = ("row_hash", "delivery_seq", "source_line", "last_updated")
@@ -126,14 +128,8 @@ def _own_transaction(connection: Any) -> Iterator[None]:
     if connection.in_transaction:
         yield
         return
-    connection.execute("BEGIN TRANSACTION")
-    try:
+    with transacting(connection, BEGIN):
         yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _sums(connection: Any, table: str, where: str, values: Mapping[str, Any], among: str | None = None) -> Sums:

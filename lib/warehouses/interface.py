@@ -7,7 +7,7 @@ the kind, a row's values are the same in Python: days and stamps as text of fixe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -150,3 +150,16 @@ class Kind(Protocol):
 
     def declared_otherwise(self, connection: Any, statements: list[str]) -> list[str]:
         """Tables that are not as the schema's statements make them, carried columns aside, and what no release made."""
+
+
+@contextmanager
+def transacting(connection: Connection, begin: str) -> Iterator[None]:
+    """One transaction, begun by this statement: committed when the block ends well, rolled back otherwise."""
+    connection.execute(begin)
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from lib.template_start import KERNEL_NAME
 from tests.faults.trial import HANGS_AFTER, told
 from tests.faults.world import World
+from tests.kernels import kernels_with
 
 ROOT = Path(__file__).resolve().parents[2]
 DYING_SECONDS = 5.0
@@ -72,23 +72,8 @@ class Command:
 
     def kernel(self) -> int | None:
         """The process id of a kernel that is there now."""
-        kernels = [each for each in _children(self.process.pid) for each in _children(each) if _is_kernel(each)]
+        kernels = kernels_with(self.world.data_dir)
         return random.choice(kernels) if kernels else None  # of those that run and those that wait for their notebooks
-
-
-def _children(process: int) -> list[int]:
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError, ValueError, IndexError):
-            if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == process:
-                found.append(int(folder.name))
-    return found
-
-
-def _is_kernel(process: int) -> bool:
-    with suppress(OSError):
-        return Path(f"/proc/{process}/comm").read_bytes().strip() == KERNEL_NAME
-    return False
 
 
 def processes_of(world: World) -> list[int]:
