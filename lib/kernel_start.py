@@ -62,6 +62,7 @@ def _open_no_port(folder: Path) -> None:
 def run_kernel() -> None:
     """Be an IPython kernel, by the arguments in `sys.argv`, until it is shut down."""
     _open_no_port(Path(sys.argv[sys.argv.index("-f") + 1]).parent)
+    sys.modules.setdefault("debugpy", None)  # type: ignore[arg-type]  # a tenth of a second, and nobody debugs a run
     from ipykernel.kernelapp import IPKernelApp
 
     app = IPKernelApp.instance()

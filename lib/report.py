@@ -14,7 +14,8 @@ from typing import Any
 import nbformat
 from jinja2 import FileSystemLoader
 from markupsafe import Markup
-from nbconvert import HTMLExporter
+from nbconvert import HTMLExporter, TemplateExporter
+from nbconvert.filters import Highlight2HTML
 
 from lib.first_screen import FirstScreen, first_screen
 from lib.layout import PAGE, Layout
@@ -82,12 +83,15 @@ def _stages(record: Path, screen: FirstScreen, ahead: StagesAhead | None) -> lis
 
 @cache
 def _exporter() -> HTMLExporter:
-    return HTMLExporter(
+    exporter = HTMLExporter(
         template_file="notebook.html.j2",
         extra_loaders=[FileSystemLoader(FOLDER)],
+        default_preprocessors=[],
         sanitize_html=True,
         exclude_anchor_links=True,
     )
+    exporter.register_filter("highlight_code", Highlight2HTML(pygments_lexer="python"))
+    return exporter
 
 
 def make_stage(path: Path, state: str) -> Stage:
@@ -104,7 +108,8 @@ def make_stage(path: Path, state: str) -> Stage:
         _set_code_apart(notebook.cells)
         # nbconvert's own filter, which templates call by this name, would show headings and tables' heads as text.
         exporter.register_filter("clean_html", lambda markup: place_html(markup, outline))
-        html, _ = exporter.from_notebook_node(notebook)
+        # What an HTMLExporter adds to its template's text is for its own templates, and parses all of it once more.
+        html, _ = TemplateExporter.from_notebook_node(exporter, notebook)
         body = Markup(html)  # cleaned, cell by cell
     except FileNotFoundError:
         pass
