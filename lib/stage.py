@@ -31,6 +31,7 @@ from lib.staging import Held, Staged, settle_batch
 from lib.state import read_state
 from lib.volume import comparable_rows, row_count_deviation, usual_rows
 from lib.warehouse import writing
+from lib.warehouses.choose import kind_of
 
 HEADERS = "headers.json"
 
@@ -63,6 +64,7 @@ def stage_batch(run: Run) -> dict[int, Reading]:
                 published_days=lambda: find_published_days(connection),
                 watermark=state.watermark,
                 visit_count=count_visits(connection, run.source),
+                takes_in_order=kind_of(connection).TAKES_IN_ORDER,
             )
             staged = settle_batch(engine, batch, run.settings, run.window, held, run.staging)
             all_standings = standings(connection, run.source)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 IS_NOT = "IS DISTINCT FROM"
+TAKES_IN_ORDER = False
 OURS = "patient visits, schema "
 """The comment on the table `warehouse`, with the schema's version: tells our file from any other DuckDB database."""
 MAGIC, MAGIC_AT = b"DUCK", 8

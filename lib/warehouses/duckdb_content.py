@@ -40,16 +40,13 @@ def keeping_load(connection: Any, values: Mapping[str, Any]) -> Iterator[DoStep]
     refresh = bool(values["refresh"])
     is_first = connection.execute("SELECT 1 FROM fact_visits WHERE source = :source LIMIT 1", values).fetchone() is None
     connection.execute(statement("warehouse/load/00_touched_entries", "duckdb"), values)
-    if refresh:
-        source = literal(values["source"])
-        connection.execute(
-            f"CREATE TEMP VIEW standing AS SELECT rowid AS place, * FROM fact_visits WHERE source = {source}"
-        )
-    elif is_first:
-        connection.execute(statement("warehouse/load/00_standing_visits", "duckdb", touched="false"), values)
+    if refresh or is_first:
+        # that nothing stands must be plain before a statement is planned: a join would hash the whole batch for it
+        where = f"source = {literal(values['source'])}" if refresh else "false"
+        connection.execute(f"CREATE TEMP VIEW standing AS SELECT rowid AS place, * FROM fact_visits WHERE {where}")
     else:
         connection.execute(statement("warehouse/load/00_touched_visits", "duckdb"), values)
-        connection.execute(statement("warehouse/load/00_standing_visits", "duckdb", touched=TOUCHED), values)
+        connection.execute(statement("warehouse/load/00_standing_visits", "duckdb"), values)
     places = {
         "fact_visits": "source = :source" if refresh or is_first else f"source = :source AND {TOUCHED}",
         "metric_changes": "run_id = :run_id",

@@ -79,6 +79,8 @@ class Kind(Protocol):
     BEGIN: str
     IS_NOT: str
     """The comparison by which null differs from a value, and not from null."""
+    TAKES_IN_ORDER: bool
+    """Whether visits come in at a lower price in the order of their ids."""
 
     def connect(self, layout: Layout, *, read_only: bool = False, wider: Path | None = None) -> Any:
         """A connection to the layout's warehouse file, made when absent unless `read_only`. Raises what `plain_errors`

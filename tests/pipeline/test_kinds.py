@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 
 from lib import validate, warehouse
@@ -130,6 +131,16 @@ def test_a_row_that_is_changed_behind_the_pipeline_s_back_is_found_and_stays_fou
     quick.deliver(csv_text([{**row("V8"), "Ward": ""}, {**row("V2"), "Ward": "é"}], (*COLUMNS, "Ward")))
     if quick.run("2025-03-06T00:00:00Z").exit_code == 0 and "daily_visit_metrics" not in change:
         assert findings(quick) != [], "also after the next load"
+
+
+def test_visits_are_staged_in_the_order_of_their_ids_for_tables_that_are_filled_so(clinic: Clinic) -> None:
+    clinic.deliver([row("V2"), row("V3"), row("V1"), row("V2", visit_cost="1")])
+    result = clinic.run("2025-03-02T00:00:00Z")
+    assert result.exit_code == 0, result.message
+    (path,) = clinic.layout.staging.glob("*/visits.parquet")
+    ids = pq.read_table(path)["visit_id"].to_pylist()
+    assert sorted(ids) == ["V1", "V2", "V3"]
+    assert ids == sorted(ids) or not kind_named(clinic.kind).TAKES_IN_ORDER
 
 
 def test_a_row_twice_is_found(quick: Clinic) -> None:

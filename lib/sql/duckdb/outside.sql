@@ -1,6 +1,7 @@
 -- Grain: one row per record of the batch older than the cutoff. `held`: the table holds, after this batch, that version,
 -- its equal or a greater one. `missed`: it holds a lesser one or none. `invalid`: the record has reasons.
--- What is absent is asked for first: a row of nulls would compare as the greatest.
+-- What is absent is asked for first: a row of nulls would compare as the greatest. Without a cutoff `$older` is just false, and
+-- nothing is read.
 CREATE TABLE outside AS
 SELECT
     j.delivery_seq,
@@ -20,7 +21,7 @@ FROM (
         *,
         $row_hash AS row_hash
     FROM judged
-    WHERE NOT is_inside AND NOT is_context
+    WHERE $older
 ) AS j
 LEFT JOIN (
     SELECT
@@ -36,7 +37,7 @@ LEFT JOIN (
         delivery_seq,
         source_line
     FROM versions
-    SEMI JOIN (SELECT visit_id FROM judged WHERE NOT is_inside AND NOT is_context) USING (visit_id)
+    SEMI JOIN (SELECT visit_id FROM judged WHERE $older) USING (visit_id)
     ANTI JOIN contended USING (visit_id)
     WHERE NOT is_context
 ) AS s ON s.visit_id = j.visit_id AND j.is_accepted

@@ -1,5 +1,5 @@
--- Grain: one row per visit_id of the batch, in its order: the version that staging shows. A visit with one contending version
--- is inserted as it stands. The hash is made behind the sort, whose rows stay narrow.
+-- Grain: one row per visit_id of the batch, in its order where the tables ask for it: the version that staging shows. A visit
+-- with one contending version is inserted as it stands. The hash is made behind the sort, whose rows stay narrow.
 SELECT
     $source AS source,
     visit_id,
@@ -35,6 +35,5 @@ FROM (
         CASE
             WHEN c.visit_id IS NULL THEN NOT v.is_context
             ELSE v.delivery_seq = c.delivery_seq AND v.source_line = c.source_line
-        END
-    ORDER BY v.visit_id
+        END$ordered
 )

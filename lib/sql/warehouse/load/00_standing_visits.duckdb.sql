@@ -4,4 +4,4 @@ SELECT
     rowid AS place,
     *
 FROM fact_visits
-WHERE source = :source AND $touched
+WHERE source = :source AND visit_id IN (SELECT visit_id FROM temp.touched_visits)

@@ -12,22 +12,31 @@ FROM (
         FROM quarantine
         WHERE source = :source AND status IN ('open', 'waived') AND identity IN (SELECT identity FROM temp.touched_entries)
     ),
+    staged AS MATERIALIZED (
+        SELECT
+            visit_id,
+            latest_stamp,
+            latest_seq,
+            latest_line,
+            last_seq,
+            last_line
+        FROM scratch.staged
+        WHERE visit_id IN (SELECT visit_key FROM waiting)
+    ),
     versions AS (
         SELECT
             visit_id,
             latest_stamp AS stamp,
             latest_seq AS delivery_seq,
             latest_line AS source_line
-        FROM scratch.staged
-        WHERE visit_id IN (SELECT visit_key FROM waiting)
+        FROM staged
         UNION ALL
         SELECT
             visit_id,
             NULL AS stamp,
             last_seq AS delivery_seq,
             last_line AS source_line
-        FROM scratch.staged
-        WHERE visit_id IN (SELECT visit_key FROM waiting)
+        FROM staged
         UNION ALL
         SELECT
             visit_id,
