@@ -1,6 +1,6 @@
 """Measure `watch`: from a file's arrival to the commit, and the memory of its processes over many deliveries.
 
-    python benchmarks/watching.py [--deliveries 500] [--rows 100]
+    python -m benchmarks.watching [--deliveries 500] [--rows 100]
 
 Each delivery comes by a rename when the record of the one before it is closed and its page written. Times are shown,
 never judged; exit 1 when a delivery is not loaded.
@@ -18,11 +18,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parent))
-from processes import memory_of, with_children
+from benchmarks.processes import memory_of, with_children
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADER = "visit_id,patient_id,provider_id,diagnosis_code,visit_date,visit_cost,last_updated\n"
@@ -56,14 +57,14 @@ def closed(data_dir: Path, run: int) -> float | None:
     return pages[run].stat().st_mtime if len(pages) > run else None
 
 
-def wait_for(what: object, process: subprocess.Popen[bytes]) -> float:
+def wait_for(what: Callable[[], float | None], process: subprocess.Popen[bytes]) -> float:
     """The instant that `what()` tells, once it tells one. Raises RuntimeError when the watch ended, or is late."""
     end = time.monotonic() + WAIT_SECONDS
-    while (instant := what()) is None:  # type: ignore[operator]
+    while (instant := what()) is None:
         if process.poll() is not None or time.monotonic() > end:
             raise RuntimeError(f"a delivery was not loaded; the watch's exit code: {process.poll()}")
         time.sleep(0.02)
-    return float(instant)
+    return instant
 
 
 def measure(folder: Path, deliveries: int, count: int) -> dict[str, list[float]]:
@@ -79,8 +80,8 @@ def measure(folder: Path, deliveries: int, count: int) -> dict[str, list[float]]
             part.write_text(rows(delivery, count))
             part.rename(inbox / f"{delivery:05}.csv")
             came = time.time()
-            found["commit"].append(wait_for(lambda run=delivery: committed(data_dir, run), process) - came)
-            found["page"].append(wait_for(lambda run=delivery: closed(data_dir, run), process) - came)
+            found["commit"].append(wait_for(partial(committed, data_dir, delivery), process) - came)
+            found["page"].append(wait_for(partial(closed, data_dir, delivery), process) - came)
             time.sleep(0.3)  # the index, the next look
             memory = [memory_of(each)[0] for each in with_children(process.pid)]
             found["watch MiB"].append(memory_of(process.pid)[0] / MIB)
