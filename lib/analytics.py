@@ -1,6 +1,7 @@
 """What the tables say now, as small pandas frames (Arrow types) that are safe to show.
 
-Facts are aggregated in the warehouse (lib/sql/analytics); at most one row a day comes here. Every frame has passed
+Facts are aggregated in the warehouse (lib/sql/analytics), by day and by value when they are loaded; at most one row a
+day comes here. Every frame has passed
 lib/disclosure.py: groups of fewer than `minimum` visits are merged, sums and averages of costs have three significant
 digits.
 `source` limits a frame to one source; None means all. An empty warehouse gives empty frames with the same columns.
@@ -298,7 +299,7 @@ def _averaged(frame: pd.DataFrame, unit: Unit, value: str) -> pd.DataFrame:
 
 def _top(connection: Connection, column: str, minimum: int, source: str | None, top: int) -> pd.DataFrame:
     """Columns: the category, categories (how many the row holds), visits, share of all visits (0 to 1)."""
-    counted = _rows(connection, "analytics/categories", pieces={"column": column}, source=source, top=top)
+    counted = _rows(connection, "analytics/categories", kind=column, source=source, top=top)
     frame = pd.DataFrame(
         {
             column: [
@@ -316,10 +317,8 @@ def _top(connection: Connection, column: str, minimum: int, source: str | None, 
     return _typed(merged, kinds)
 
 
-def _rows(
-    connection: Connection, name: str, pieces: dict[str, str] | None = None, **values: Any
-) -> list[dict[str, Any]]:
-    cursor = connection.execute(statement(name, **(pieces or {})), values)
+def _rows(connection: Connection, name: str, **values: Any) -> list[dict[str, Any]]:
+    cursor = connection.execute(statement(name), values)
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor]
 

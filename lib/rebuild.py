@@ -34,6 +34,7 @@ from lib.warehouses.interface import Connection
 COMPARED = {
     "fact_visits": ("visits", ("source", "visit_id")),
     "daily_visit_metrics": ("days", ("visit_date",)),
+    "visit_value_counts": ("values", ("kind", "value", "source")),
     "metric_changes": ("changes of a day", ("run_id", "visit_date")),
     "lateness": ("hours of a run", ("run_id", "hours")),
     "quarantine": ("entries", ("identity",)),

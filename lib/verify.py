@@ -186,6 +186,13 @@ def _metrics(connection: Connection, layout: Layout) -> list[str]:
     )
 
 
+def _value_counts(connection: Connection, layout: Layout) -> list[str]:
+    counted = statement("warehouse/visit_values", connection.kind, facts="fact_visits")
+    query = statement("warehouse/verify/value_counts_that_differ", counted=counted)
+    differing = connection.execute(query).fetchone()[0]
+    return [f"{differing:,} counts of visit_value_counts differ from the facts"] if differing else []
+
+
 def _state(connection: Connection, layout: Layout) -> list[str]:
     differing = connection.execute(statement("warehouse/verify/states_that_differ")).fetchone()[0]
     return ["state or version are not what the newest runs left"] if differing else []
@@ -224,4 +231,4 @@ def _deliveries(connection: Connection, layout: Layout) -> list[str]:
     return findings
 
 
-_CHECKS: tuple[Check, ...] = (_soundness, _schema, _content, _metrics, _state, _runs, _deliveries)
+_CHECKS: tuple[Check, ...] = (_soundness, _schema, _content, _metrics, _value_counts, _state, _runs, _deliveries)

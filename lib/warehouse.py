@@ -19,12 +19,12 @@ from lib.warehouses import amiss
 from lib.warehouses.choose import kind_named, kind_of
 from lib.warehouses.interface import Connection, transacting
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 TABLES = {
     "warehouse", "fact_visits", "daily_visit_metrics", "metric_changes", "deliveries", "quarantine", "quarantine_rows",
-    "runs", "state", "lateness", "content_hashes",
+    "runs", "state", "lateness", "content_hashes", "visit_value_counts",
 }  # fmt: skip
-MADE_FROM_DELIVERIES = {"fact_visits", "daily_visit_metrics"}
+MADE_FROM_DELIVERIES = {"fact_visits", "daily_visit_metrics", "visit_value_counts"}
 
 
 def open_warehouse(layout: Layout, *, rebuild: bool = False) -> Connection:
@@ -162,11 +162,13 @@ def _check_tables(connection: Connection, path: Path, rebuild: bool) -> None:
 
 
 def _create_missing(connection: Connection, gone: set[str]) -> None:
-    """Make the missing tables as the schema's versions made and altered them."""
+    """Make the missing tables as the schema's versions made, altered and filled them."""
     with transaction(connection):
         for _, texts in schema_statements(connection.kind):
             for text in texts:
-                about = re.search(r"^(?:CREATE TABLE|ALTER TABLE|CREATE INDEX \w+ ON) (\w+)", text, re.MULTILINE)
+                about = re.search(
+                    r"^(?:CREATE TABLE|ALTER TABLE|CREATE INDEX \w+ ON|INSERT INTO) (\w+)", text, re.MULTILINE
+                )
                 if about and about[1] in gone:
                     connection.execute(text)
 

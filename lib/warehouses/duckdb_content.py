@@ -10,12 +10,13 @@ the end are left out: a column carried from today on changes no old hash.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pyarrow as pa
 
 from lib.sql import identifier, literal, statement
+from lib.warehouses.duckdb_counts import keeping_values
 from lib.warehouses.interface import PARTS, DoStep, Sums, transacting
 
 BEGIN = "BEGIN TRANSACTION"
@@ -111,7 +112,14 @@ def _kept(
             connection.execute(
                 "DELETE FROM content_hashes WHERE part = 'fact_visits' AND starts_with(key, ?)", [f"{forget}|"]
             )
-        yield
+        with ExitStack() as counting:
+            if "fact_visits" in places:
+                touched = f"(SELECT * FROM fact_visits WHERE {places['fact_visits']})"
+                standing = touched if facts_before == "fact_visits" else facts_before
+                counting.enter_context(
+                    keeping_values(connection, None if forget else standing, touched, values, forget)
+                )
+            yield
         after: Sums = {}
         for table, where in places.items():
             after |= _sums(connection, table, where, values)

@@ -32,6 +32,10 @@ PARTS = {
 }
 """The tables whose content is hashed, and the columns that make the key of a part of each; see lib/content.py."""
 
+VALUES_COUNTED = ("diagnosis_code", "provider_id", "visit_cost_cents")
+"""The columns of a visit (kinds) whose values are counted in `visit_value_counts`, no value as ''. Whatever keeps the
+content of `fact_visits` keeps these too."""
+
 Sums = dict[tuple[str, str], tuple[int, int]]
 """(part, key) → rows, and what their hashes add up to."""
 

@@ -20,6 +20,7 @@ from lib.config import Engine
 from lib.engine import open_engine
 from lib.sql import identifier, literal, statement
 from lib.warehouses.sqlite_content import MOST_ARGUMENTS, add, forget, stored_columns
+from lib.warehouses.sqlite_counts import replace_counts
 
 LANES = 4
 """A hash is added up as four numbers of 64 bits: the engine's whole numbers have 128."""
@@ -62,17 +63,17 @@ def loading_afresh(connection: sqlite3.Connection, batch: Batch, values: Mapping
     source = values["source"]
     alone = not (_holds(connection, "source < ?", source) or _holds(connection, "source > ?", source))
     with ThreadPoolExecutor(1) as beside:
-        yield Afresh(connection, values, alone, beside.submit(count_days, batch, columns, values))
+        yield Afresh(connection, values, alone, beside.submit(_count, batch, columns, values))
 
 
 @dataclass
 class Afresh:
-    """`alone`: the table holds no other source's facts. `counted`: the rows of `count_days`."""
+    """`alone`: the table holds no other source's facts. `counted`: the rows of `count_days` and of `count_values`."""
 
     connection: sqlite3.Connection
     values: Mapping[str, Any]
     alone: bool
-    counted: Future[list[tuple[Any, ...]]]
+    counted: Future[tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]]
     _waiting: list[str] = field(default_factory=list)
 
     def __call__(self, step: str, text: str) -> sqlite3.Cursor:
@@ -107,10 +108,12 @@ class Afresh:
         return done
 
     def _take_days(self, is_first: bool) -> None:
-        days, source = self.counted.result(), self.values["source"]
+        source = self.values["source"]
+        days, values = self.counted.result()
         if not is_first:
             forget(self.connection, source)
         add(self.connection, {("fact_visits", f"{source}|{row[0]}"): (row[1], _sum(row[-LANES:])) for row in days})
+        replace_counts(self.connection, source, values)
         self.connection.execute("CREATE TEMP TABLE days (visit_date, visits, late, patients, with_cost, cents)")
         self.connection.executemany(
             "INSERT INTO temp.days VALUES (?, ?, ?, ?, ?, ?)", [(row[0], *row[2:-LANES]) for row in days if row[2]]
@@ -129,24 +132,46 @@ class Afresh:
         return self.connection.execute(statement(f"warehouse/load/afresh/{name}", "sqlite"), self.values)
 
 
-def count_days(batch: Batch, columns: Sequence[str], values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+def _count(
+    batch: Batch, columns: Sequence[str], values: Mapping[str, Any]
+) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    with open_engine(batch.engine, batch.folder) as engine:
+        threads = engine.execute("SELECT current_setting('threads')").fetchone()
+        engine.execute(f"SET threads = {max(threads[0] - 1, 1) if threads else 1}")  # SQLite has a core of its own
+        return count_days(engine, batch, columns, values), count_values(engine, batch, values)
+
+
+def count_values(engine: Any, batch: Batch, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """What the source's visits hold, in the order of visit_value_counts' key: kind, value, source, visits."""
+    facts = statement("duckdb/values_of_facts", source=literal(values["source"]), **_facts(batch, values))
+    counted = statement("warehouse/visit_values", "duckdb", facts=f"({facts})")
+    rows: list[tuple[Any, ...]] = engine.execute(f"{counted} ORDER BY kind, value").fetchall()
+    return rows
+
+
+def count_days(engine: Any, batch: Batch, columns: Sequence[str], values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """What the facts of each day of the source will be. Grain: one row per day: visit_date, facts, of them not deleted:
     visits, late ones, patients, visits with a cost, cents; then the lanes of the sum of the rows' hashes."""
     lanes = ",\n    ".join(f"sum(CAST('0x' || substr(hash, {1 + 16 * lane}, 16) AS UBIGINT))" for lane in range(LANES))
     watermark = values["committed_watermark"]
     query = statement(
         "duckdb/days_of_facts",
-        visits=literal(str(batch.files["visits"])),
-        deletions=literal(str(batch.files["deletions"])),
-        written="true" if values["refresh"] else "is_written",
+        **_facts(batch, values),
         row_text=row_text(columns, values["source"]),
         lanes=lanes,
         watermark=f"TIMESTAMPTZ {literal(watermark)}" if watermark else "NULL",
     )
-    with open_engine(batch.engine, batch.folder) as engine:
-        threads = engine.execute("SELECT current_setting('threads')").fetchone()
-        engine.execute(f"SET threads = {max(threads[0] - 1, 1) if threads else 1}")  # SQLite has a core of its own
-        return engine.execute(query).fetchall()
+    rows: list[tuple[Any, ...]] = engine.execute(query).fetchall()
+    return rows
+
+
+def _facts(batch: Batch, values: Mapping[str, Any]) -> dict[str, str]:
+    """Of the staged visits those that will be facts, as pieces of a statement."""
+    return {
+        "visits": literal(str(batch.files["visits"])),
+        "deletions": literal(str(batch.files["deletions"])),
+        "written": "true" if values["refresh"] else "is_written",
+    }
 
 
 def row_text(columns: Sequence[str], source: str) -> str:

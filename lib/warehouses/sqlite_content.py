@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 from lib.sql import identifier
 from lib.warehouses.interface import PARTS, Sums
+from lib.warehouses.sqlite_counts import ValueCounts, add_counts, replace_counts, watch_values
 
 MODULUS = 1 << 256
 MOST_ARGUMENTS = 100
@@ -27,6 +28,7 @@ def keeping_content(connection: sqlite3.Connection, tables: Iterable[str], afres
         yield
         return
     changes: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
+    values = ValueCounts()
 
     def changed(sign: int, part: str, key: str, text: bytes) -> None:
         counted = changes[part, key]
@@ -34,17 +36,22 @@ def keeping_content(connection: sqlite3.Connection, tables: Iterable[str], afres
         counted[1] += sign * _row_hash(text)
 
     connection.create_function("content_changed", 4, changed)
+    tables = list(tables)
     connection.execute("SAVEPOINT content")
     try:
         connection.execute("CREATE TEMP VIEW content_is_kept AS SELECT 1")
         triggers = [name for table in tables for name in _watch(connection, table, forget=afresh)]
+        if "fact_visits" in tables:
+            triggers += watch_values(connection, values, deletes=not afresh)
         if afresh:
             forget(connection, afresh)
+            replace_counts(connection, afresh, [])
         yield
         for name in triggers:
             connection.execute(f"DROP TRIGGER temp.{name}")
         connection.execute("DROP VIEW temp.content_is_kept")
         add(connection, {part: (rows, total) for part, (rows, total) in changes.items()})
+        add_counts(connection, values)
         connection.execute("RELEASE content")
     except BaseException:
         if connection.in_transaction:  # SQLite rolls back by itself when the disk is full

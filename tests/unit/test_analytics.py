@@ -29,7 +29,7 @@ STAMP = "2025-12-06T12:00:00.000000+00:00"
 @pytest.fixture
 def warehouse() -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    for version in ("v1", "v2", "v3"):
+    for version in ("v1", "v2", "v3", "v4"):
         for each in statements(f"warehouse/schema/sqlite/{version}"):
             connection.execute(each)
     yield connection
@@ -45,7 +45,7 @@ def add(
     source: str = "clinic",
     provider: str | None = "D1",
 ) -> None:
-    """`visits` equal visits; the metrics follow."""
+    """`visits` equal visits; the metrics and the counts of values follow."""
     have = warehouse.execute("SELECT count(*) FROM fact_visits").fetchone()[0]
     warehouse.executemany(
         "INSERT INTO fact_visits (source, visit_id, patient_id, provider_id, diagnosis_code, visit_date,"
@@ -61,6 +61,8 @@ def add(
         " missing_cost_count) SELECT visit_date, count(*), 1, coalesce(sum(visit_cost_cents), 0),"
         " count(*) - count(visit_cost_cents) FROM fact_visits GROUP BY visit_date"
     )
+    warehouse.execute("DELETE FROM visit_value_counts")
+    warehouse.execute(statements("warehouse/schema/sqlite/v4")[1])
 
 
 def add_days(warehouse: sqlite3.Connection, *visits: int, start: date = MONDAY) -> None:

@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 from lib.clock import instant_text
 from lib.config import Engine
 from lib.content import count_content
+from lib.engine import open_engine
 from lib.layout import Layout
-from lib.sql import identifier
+from lib.sql import identifier, statement
 from lib.warehouse import add_carried_columns, open_warehouse, transaction
 from lib.warehouses.interface import Connection
-from lib.warehouses.sqlite_afresh import LANES, Batch, _sum, count_days
+from lib.warehouses.sqlite_afresh import LANES, Batch, _sum, count_days, count_values
 from lib.warehouses.sqlite_content import stored_columns
 
 SOURCE = "o'clinic"
@@ -142,7 +143,9 @@ def check(rows: list[Cells], carried: Sequence[str]) -> None:
         insert(connection, rows, carried)
         batch = staged_files(Path(name), rows, carried)
         values = {"source": SOURCE, "refresh": 1, "committed_watermark": instant_text(WATERMARK)}
-        days = count_days(batch, stored_columns(connection, "fact_visits"), values)  # type: ignore[arg-type]
+        columns = stored_columns(connection, "fact_visits")  # type: ignore[arg-type]
+        with open_engine(batch.engine, batch.folder) as engine:
+            days, counts = count_days(engine, batch, columns, values), count_values(engine, batch, values)
         sums = {("fact_visits", f"{SOURCE}|{day[0]}"): (day[1], _sum(day[-LANES:]) % 2**256) for day in days}
         assert sums == count_content(connection)
         metrics = connection.execute(
@@ -151,6 +154,8 @@ def check(rows: list[Cells], carried: Sequence[str]) -> None:
             [instant_text(WATERMARK)],
         )
         assert [(day[0], *day[2:-LANES]) for day in days if day[2]] == [tuple(row) for row in metrics]
+        stored = connection.execute(statement("warehouse/visit_values", "sqlite", facts="fact_visits")).fetchall()
+        assert counts == sorted(tuple(row) for row in stored)
 
 
 @given(visits())

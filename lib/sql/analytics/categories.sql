@@ -1,13 +1,13 @@
--- Grain: one row per category of $column among the :top most frequent, one row (folded = 1) for all others together.
+-- Grain: one row per category of :kind among the :top most frequent, one row (folded = 1) for all others together.
 -- Key: folded, category. Visits without the value are the category null.
 WITH
 counted AS (
     SELECT
-        $column AS category,
-        COUNT(*) AS visits
-    FROM fact_visits
-    WHERE deleted_at IS NULL AND (:source IS NULL OR source = :source)
-    GROUP BY $column
+        NULLIF(value, '') AS category,
+        SUM(visits) AS visits
+    FROM visit_value_counts
+    WHERE kind = :kind AND (:source IS NULL OR source = :source)
+    GROUP BY value
 ),
 placed AS (
     SELECT

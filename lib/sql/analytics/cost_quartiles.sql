@@ -2,11 +2,11 @@
 WITH
 costs AS (
     SELECT
-        visit_cost_cents AS cost_cents,
-        COUNT(*) AS visits
-    FROM fact_visits
-    WHERE deleted_at IS NULL AND visit_cost_cents IS NOT NULL AND (:source IS NULL OR source = :source)
-    GROUP BY visit_cost_cents
+        CAST(value AS BIGINT) AS cost_cents,
+        SUM(visits) AS visits
+    FROM visit_value_counts
+    WHERE kind = 'visit_cost_cents' AND value <> '' AND (:source IS NULL OR source = :source)
+    GROUP BY value
 ),
 running AS (
     SELECT

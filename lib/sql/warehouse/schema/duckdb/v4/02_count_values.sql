@@ -1,0 +1,22 @@
+-- The facts of a warehouse from before are counted once.
+INSERT INTO visit_value_counts (kind, value, source, visits)
+WITH standing AS NOT MATERIALIZED (
+    SELECT
+        source,
+        coalesce(diagnosis_code, '') AS diagnosis_code,
+        coalesce(provider_id, '') AS provider_id,
+        coalesce(CAST(visit_cost_cents AS VARCHAR), '') AS visit_cost_cents
+    FROM fact_visits
+    WHERE deleted_at IS NULL
+)
+SELECT
+    CASE
+        WHEN grouping(diagnosis_code) = 0 THEN 'diagnosis_code'
+        WHEN grouping(provider_id) = 0 THEN 'provider_id'
+        ELSE 'visit_cost_cents'
+    END AS kind,
+    coalesce(diagnosis_code, provider_id, visit_cost_cents) AS value,
+    source,
+    count(*) AS visits
+FROM standing
+GROUP BY GROUPING SETS ((source, diagnosis_code), (source, provider_id), (source, visit_cost_cents))

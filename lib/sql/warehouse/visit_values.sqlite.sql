@@ -1,0 +1,27 @@
+-- Grain: one row per column of a visit (kind), value in it and source: the visits that have it, deleted ones apart.
+SELECT
+    'diagnosis_code' AS kind,
+    coalesce(diagnosis_code, '') AS value,
+    source,
+    count(*) AS visits
+FROM $facts
+WHERE deleted_at IS NULL
+GROUP BY coalesce(diagnosis_code, ''), source
+UNION ALL
+SELECT
+    'provider_id' AS kind,
+    coalesce(provider_id, '') AS value,
+    source,
+    count(*) AS visits
+FROM $facts
+WHERE deleted_at IS NULL
+GROUP BY coalesce(provider_id, ''), source
+UNION ALL
+SELECT
+    'visit_cost_cents' AS kind,
+    coalesce(CAST(visit_cost_cents AS VARCHAR(20)), '') AS value,
+    source,
+    count(*) AS visits
+FROM $facts
+WHERE deleted_at IS NULL
+GROUP BY visit_cost_cents, source
