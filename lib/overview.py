@@ -18,6 +18,7 @@ from lib.layout import Layout
 from lib.quarantine import today, waivers_in_force
 from lib.record import read_manifests
 from lib.restore import lost_loads, lost_text
+from lib.sql import statement
 from lib.terminal import consoles
 from lib.warehouse import reading
 
@@ -40,9 +41,9 @@ def print_status(layout: Layout, max_age: str | None) -> None:
     with reading(layout) as connection:
         states = connection.execute("SELECT * FROM state ORDER BY source").fetchall()
         last = connection.execute("SELECT run_id, committed FROM runs ORDER BY run_id").fetchall()
-        facts = dict(connection.execute("SELECT source, count(*) FROM fact_visits GROUP BY source").fetchall())
-        query = "SELECT source, count(*) FROM fact_visits WHERE deleted_at IS NOT NULL GROUP BY source"
-        deleted = dict(connection.execute(query).fetchall())
+        counted = connection.execute(statement("checks/facts_kept")).fetchall()
+        facts = {row["source"]: int(row["facts"]) for row in counted}
+        deleted = {row["source"]: int(row["facts"] - row["standing"]) for row in counted}
         days = connection.execute("SELECT count(*) FROM daily_visit_metrics").fetchone()[0]
         waiting = connection.execute(
             "SELECT source, status, count(*) FROM deliveries GROUP BY source, status ORDER BY source, status"

@@ -31,6 +31,8 @@ TOUCHED = "visit_id IN (SELECT visit_id FROM temp.touched_visits)"
 def keeping_content(connection: Any, tables: Iterable[str], afresh: str | None) -> Iterator[None]:
     """See lib.content.keeping_content. Reads the tables whole, twice: `keeping_load` is for large ones."""
     places = dict.fromkeys(tables, "true")
+    if afresh and "fact_visits" in places:
+        places["fact_visits"] = f"source = {literal(afresh)}"
     with _own_transaction(connection), _kept(connection, places, {}, forget=afresh):
         yield
 

@@ -35,6 +35,7 @@ from lib.files import read_json
 from lib.layout import Layout
 from lib.quarantine import waive_entries
 from lib.run import Options
+from lib.verify import value_counts_that_differ
 from lib.warehouse import reading
 from tests.histories import (
     BASE,
@@ -337,6 +338,7 @@ class Pair:
         same("links of closed entries", [at for at, link in links(clinic).items() if link not in self._answers(at)], [])
         with reading(self.layout) as connection:
             same("content hashes that are not the rows'", dict(differing_parts(connection)), {})
+            same("counts of values that are not the facts'", value_counts_that_differ(connection), 0)
 
     def _answers(self, at: Line) -> set[Line]:
         """The versions that may have closed the entry of a refused row."""

@@ -32,7 +32,8 @@ from tests.pipeline.plain_gate import plain_gate
 
 MARKING = {"source": {"deliveries": "full", "deletes": "mark"}, "carry": {"ward": "Ward"}}
 CONTENT = (
-    "fact_visits", "daily_visit_metrics", "quarantine_rows", "quarantine", "metric_changes", "lateness", "state", "runs"
+    "fact_visits", "daily_visit_metrics", "quarantine_rows", "quarantine", "metric_changes", "lateness", "state",
+    "runs", "visit_value_counts",
 )  # fmt: skip
 OF_THE_MOMENT = {"run_id", "committed", "last_run_id", "superseded_in_run", "waived_at"}
 
@@ -119,6 +120,8 @@ def test_the_same_deliveries_give_the_same_tables_in_every_kind(
         "UPDATE state SET last_staging_row_count = 9",
         "UPDATE runs SET actor = 'somebody'",
         "UPDATE lateness SET missed = 7",
+        "UPDATE visit_value_counts SET visits = visits + 1 WHERE kind = 'provider_id'",
+        "INSERT INTO visit_value_counts VALUES ('provider_id', 'D9', 'clinic', 0)",
         "UPDATE daily_visit_metrics SET patient_count = 77",
         "DELETE FROM daily_visit_metrics",
     ],

@@ -3,16 +3,18 @@ WITH
 costs AS (
     SELECT
         CAST(value AS BIGINT) AS cost_cents,
-        SUM(visits) AS visits
+        visits
     FROM visit_value_counts
     WHERE kind = 'visit_cost_cents' AND value <> '' AND (:source IS NULL OR source = :source)
-    GROUP BY value
 ),
 running AS (
     SELECT
         cost_cents,
-        SUM(visits) OVER (ORDER BY cost_cents) AS visits_up_to,
-        SUM(visits) OVER () AS visits
+        SUM(visits) OVER (ORDER BY cost_cents ROWS UNBOUNDED PRECEDING) AS visits_up_to
+    FROM costs
+),
+every_cost AS (
+    SELECT SUM(visits) AS visits
     FROM costs
 )
 SELECT
@@ -21,3 +23,4 @@ SELECT
     MIN(CASE WHEN visits_up_to * 2 >= visits THEN cost_cents END) AS median_cents,
     MIN(CASE WHEN visits_up_to * 4 >= visits * 3 THEN cost_cents END) AS upper_quartile_cents
 FROM running
+CROSS JOIN every_cost

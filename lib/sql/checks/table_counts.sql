@@ -1,8 +1,11 @@
 -- Grain: one row: how many rows each table holds, of all sources and of :source.
+WITH counted AS (
+    $counted
+)
 SELECT
-    (SELECT COUNT(*) FROM fact_visits) AS facts,
-    (SELECT COUNT(*) FROM fact_visits WHERE source = :source) AS facts_of_source,
-    (SELECT COUNT(*) FROM fact_visits WHERE deleted_at IS NOT NULL) AS facts_deleted,
+    (SELECT COALESCE(SUM(facts), 0) FROM counted) AS facts,
+    (SELECT COALESCE(SUM(facts), 0) FROM counted WHERE source = :source) AS facts_of_source,
+    (SELECT COALESCE(SUM(facts - standing), 0) FROM counted) AS facts_deleted,
     (SELECT COUNT(*) FROM daily_visit_metrics) AS days,
     (SELECT COALESCE(SUM(visit_count), 0) FROM daily_visit_metrics) AS visits_in_metrics,
     (SELECT COUNT(*) FROM quarantine WHERE source = :source AND status = 'open') AS quarantine_open,
