@@ -283,6 +283,7 @@ def test_the_command_says_what_differs_and_ends_with_6(clinic: Clinic) -> None:
         "UPDATE fact_visits SET visit_cost_cents = 1",
         "UPDATE daily_visit_metrics SET total_visit_cost_cents = 2, avg_visit_cost_cents = 1",
         "UPDATE metric_changes SET total_visit_cost_cents_after = 2, avg_visit_cost_cents_after = 1",
+        "UPDATE visit_value_counts SET value = '1' WHERE kind = 'visit_cost_cents'",
     )
     assert clinic.command("verify").returncode == 0, "only raw can tell"
     found = clinic.command("verify", "--rebuild")
