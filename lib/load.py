@@ -186,6 +186,34 @@ def differing_days(run: Run) -> int:
     return _count(run, "warehouse/days_that_differ")
 
 
+def note_differing_days(run: Run) -> int:
+    """`differing_days`, noted in the manifest with the state of the warehouse's file that it was counted in."""
+    file = _file_state(run)
+    differing = differing_days(run)
+    run.manifest.record(days_counted={"differing": differing, "file": file})
+    return differing
+
+
+def differing_days_still(run: Run) -> int:
+    """`differing_days`, counted again only when the warehouse's file has changed since it was noted."""
+    if not counted_already(run):
+        return differing_days(run)
+    noted: int = run.manifest["days_counted"]["differing"]
+    return noted
+
+
+def counted_already(run: Run) -> bool:
+    """Whether nobody has written the warehouse's file since its days were counted and noted."""
+    return bool((run.manifest.get("days_counted") or {}).get("file") == _file_state(run))
+
+
+def days_counted_text(run: Run) -> str:
+    """Which count of the days stands behind the check, in words."""
+    if counted_already(run):
+        return "The days were counted by 04, and nobody has written the warehouse's file since."
+    return "The days were counted just now."
+
+
 def facts_without_delivery(run: Run) -> int:
     """Visits of `checked_days` whose lineage names no delivery of the ledger; 0 unless something is broken."""
     return _count(run, "checks/facts_without_delivery")
@@ -222,6 +250,13 @@ def _count(run: Run, name: str) -> int:
         text = statement(name, connection.kind, checked=checked)
         count: int = connection.execute(text, {"run_id": run.run_id}).fetchone()[0]
         return count
+
+
+def _file_state(run: Run) -> list[list[int]]:
+    """Size and times of the warehouse's file and its log: any write, of whatever program, changes them."""
+    path = run.layout.warehouse
+    found = [each.stat() for each in (path, path.with_name(f"{path.name}.wal")) if each.exists()]
+    return [[each.st_size, each.st_mtime_ns, each.st_ctime_ns] for each in found]
 
 
 def _before_after(things: dict[str, str], before: Tables, after: Tables) -> pd.DataFrame:

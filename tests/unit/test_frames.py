@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 
@@ -136,6 +137,24 @@ def test_a_loaded_run_is_not_loaded_again(run: Run) -> None:
     with pytest.raises(UsageError, match=f"run {run.run_id} is loaded already; begin a new run with 01_extract."):
         load.load_visits(run)
     assert load.count_tables(run) == before
+
+
+def test_a_check_of_the_days_stands_until_somebody_writes_the_tables(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not load.counted_already(run), "nothing is noted yet"
+    assert load.days_counted_text(run) == "The days were counted just now."
+    assert load.note_differing_days(run) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(load, "differing_days", lambda run: 77)
+        assert load.differing_days_still(run) == 0, "not counted again"
+    assert "counted by 04" in load.days_counted_text(run)
+    with closing(open_warehouse(run.layout)) as connection:
+        connection.execute("UPDATE fact_visits SET visit_cost_cents = 1 WHERE visit_id = 'V1'")
+    try:
+        assert load.differing_days_still(run) == 1
+        assert load.days_counted_text(run) == "The days were counted just now."
+    finally:
+        with closing(open_warehouse(run.layout)) as connection:
+            connection.execute("UPDATE fact_visits SET visit_cost_cents = 10005 WHERE visit_id = 'V1'")
 
 
 def test_the_checks_of_a_load_see_what_is_broken(run: Run) -> None:

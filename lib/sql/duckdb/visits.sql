@@ -1,5 +1,6 @@
 -- Grain: one row per visit_id of the batch, in its order where the tables ask for it: the version that staging shows. A visit
--- with one contending version is inserted as it stands. The hash is made behind the sort, whose rows stay narrow.
+-- with one contending version is inserted as it stands; its latest and its last version are itself, and left null. The hash is
+-- made behind the sort, whose rows stay narrow.
 SELECT
     $source AS source,
     visit_id,
@@ -14,11 +15,11 @@ SELECT
     source_line,
     coalesce(action, 'inserted') AS action,
     coalesce(is_written, true) AS is_written,
-    CAST(coalesce(latest_stamp, stamp) AS TIMESTAMPTZ) AS latest_stamp,
-    coalesce(latest_seq, delivery_seq) AS latest_seq,
-    coalesce(latest_line, source_line) AS latest_line,
-    coalesce(last_seq, delivery_seq) AS last_seq,
-    coalesce(last_line, source_line) AS last_line$carried
+    CAST(latest_stamp AS TIMESTAMPTZ) AS latest_stamp,
+    latest_seq,
+    latest_line,
+    last_seq,
+    last_line$carried
 FROM (
     SELECT
         v.*,

@@ -7,5 +7,5 @@ SELECT
     CAST(last_updated AS TIMESTAMP) AS stamp,
     action,
     is_written,
-    latest_seq
+    coalesce(latest_seq, delivery_seq) AS latest_seq
 FROM read_parquet($visits)

@@ -26,7 +26,7 @@ FROM (
     versions AS (
         SELECT
             visit_id,
-            latest_stamp AS stamp,
+            strftime(latest_stamp, '%Y-%m-%dT%H:%M:%S.%f+00:00') AS stamp,
             latest_seq AS delivery_seq,
             latest_line AS source_line
         FROM staged

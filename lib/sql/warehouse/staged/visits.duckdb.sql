@@ -12,9 +12,9 @@ SELECT
     source_line,
     action,
     is_written,
-    strftime(latest_stamp AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S.%f+00:00') AS latest_stamp,
-    latest_seq,
-    latest_line,
-    last_seq,
-    last_line$carried
+    coalesce(latest_stamp, last_updated) AT TIME ZONE 'UTC' AS latest_stamp,
+    coalesce(latest_seq, delivery_seq) AS latest_seq,
+    coalesce(latest_line, source_line) AS latest_line,
+    coalesce(last_seq, delivery_seq) AS last_seq,
+    coalesce(last_line, source_line) AS last_line$carried
 FROM read_parquet($visits)
