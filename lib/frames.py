@@ -53,8 +53,8 @@ _DAILY_TYPES = {
 
 
 def visits(run: Run, reveal: bool = False) -> pd.DataFrame:
-    """The run's staged visits. Grain: one row per visit_id of the batch. Raises UsageError before 02."""
-    frame = _parquet(run, "visits.parquet")
+    """The run's staged visits. Grain: one row per visit_id of the batch, in its order. Raises UsageError before 02."""
+    frame = _parquet(run, "visits.parquet").sort_values("visit_id", ignore_index=True)  # a file may be in no order
     return _shown(run, "staged visits", frame, (*IDENTIFIERS, *HASHES, *run.settings.carry), reveal)
 
 

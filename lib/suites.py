@@ -122,7 +122,11 @@ def import_library() -> None:
         "altair", "scipy.stats"
     )  # half of the time, for one expectation that draws and one kind that no suite here has
     import great_expectations  # noqa: F401
+    from great_expectations.execution_engine import pandas_execution_engine
     from great_expectations.expectations.expectation import Expectation
+
+    # Two fifths of judging rows would be a fingerprint of the frame, for results that the library keeps.
+    pandas_execution_engine.HASH_THRESHOLD = 0
 
     # The library writes the whole expectation out anew for each of its arguments, which is a third of the gate's time.
     every: Any = Expectation
