@@ -187,10 +187,12 @@ def differing_days(run: Run) -> int:
 
 
 def note_differing_days(run: Run) -> int:
-    """`differing_days`, noted in the manifest with the state of the warehouse's file that it was counted in."""
+    """`differing_days`, noted in the manifest with the state of the warehouse's file that it was counted in; not in one
+    that is closed."""
     file = _file_state(run)
     differing = differing_days(run)
-    run.manifest.record(days_counted={"differing": differing, "file": file})
+    if not run.is_stepped_by_hand:
+        run.manifest.record(days_counted={"differing": differing, "file": file})
     return differing
 
 

@@ -254,9 +254,14 @@ class Run:
             "lookback_hours": self.window.lookback_hours,
         }
 
+    @property
+    def is_stepped_by_hand(self) -> bool:
+        """Whether this run is nobody's but the notebooks': its record is closed as soon as its outcome is known."""
+        return os.environ.get(HELD_BY_PARENT) != self.run_id
+
     def end(self, outcome: Outcome, message: str | None = None) -> None:
         """Close the record of a run that was stepped by hand. Under run_pipeline.py the outer process closes it."""
-        if os.environ.get(HELD_BY_PARENT) != self.run_id:
+        if self.is_stepped_by_hand:
             close_record(self.layout, self.run_id, outcome, exit_code=None, message=message)
 
     def _refuse_other_parameters(self, as_of: str | None, watermark: str | None, lookback_hours: float | None) -> None:

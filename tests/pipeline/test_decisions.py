@@ -30,7 +30,8 @@ from tests.pipeline.plain_gate import plain_gate
 
 CANARY = "canary"
 DAY_1, DAY_2, DAY_3, DAY_4 = (f"2025-03-0{day}T00:00:00Z" for day in (2, 3, 4, 5))
-TOMORROW = (datetime.now(UTC).date() + timedelta(days=1)).isoformat()
+SOON = (datetime.now(UTC).date() + timedelta(days=2)).isoformat()
+"""Still to come when the tests go on past midnight."""
 WITHOUT_ALL = ("decision", "source", "time", "actor", "scope", "reason", "previous_sha256", "sha256")
 
 
@@ -85,7 +86,7 @@ def decided(quick: Clinic) -> Clinic:
     discard_delivery(layout(quick), "clinic", 2, "a test file")
     reinstate_delivery(layout(quick), "clinic", 2, "not a test after all")
     discard_delivery(layout(quick), "clinic", 2, "a test indeed")
-    waive_entries(layout(quick), "clinic", ["1:5"], "agreed with the ward", TOMORROW)
+    waive_entries(layout(quick), "clinic", ["1:5"], "agreed with the ward", SOON)
     note_look(layout(quick), "reveal", source="clinic", scope="quarantine 1:5")
     note_look(layout(quick), "trace", source="clinic", scope="one visit")
     sign_run(layout(quick), run_id, "reviewed", "looks right")

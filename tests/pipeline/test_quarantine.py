@@ -25,7 +25,8 @@ from tests.pipeline.plain_gate import plain_gate
 CANARY = "canary"
 DAY_1, DAY_2, DAY_3 = (f"2025-03-0{day}T00:00:00Z" for day in (2, 3, 4))
 NOW = datetime.now(UTC)
-TOMORROW = (NOW.date() + timedelta(days=1)).isoformat()
+SOON = (NOW.date() + timedelta(days=2)).isoformat()
+"""Still to come when the tests go on past midnight."""
 
 
 def layout(clinic: Clinic) -> Layout:
@@ -39,7 +40,7 @@ def entries(clinic: Clinic, day: str = "") -> dict[str, tuple[str, int]]:
     return {str(each.place): (each.status, each.occurrences) for each in found}
 
 
-def waive(clinic: Clinic, *words: str, until: str = TOMORROW) -> str:
+def waive(clinic: Clinic, *words: str, until: str = SOON) -> str:
     return waive_entries(layout(clinic), "clinic", words, "agreed with the ward", until)
 
 
@@ -71,16 +72,16 @@ def test_the_same_text_refused_again_is_one_entry(refused: Clinic) -> None:
 
 
 def test_a_waiver_says_who_why_and_until_when(refused: Clinic) -> None:
-    assert waive(refused, "2:4") == f"1:3 is waived until {TOMORROW} by {quarantine.actor()}; open again after it."
+    assert waive(refused, "2:4") == f"1:3 is waived until {SOON} by {quarantine.actor()}; open again after it."
     assert entries(refused) == {"1:3": ("waived", 2), "1:4": ("open", 1)}
     with reading(layout(refused)) as connection:
         waived = find_entries(connection, "clinic", quarantine.today())[0]
         assert waivers_in_force(connection, "clinic", quarantine.today()).entries == 1
     assert (waived.waived_by, waived.waived_why, waived.waived_until) == (
-        quarantine.actor(), "agreed with the ward", TOMORROW,
+        quarantine.actor(), "agreed with the ward", SOON,
     )  # fmt: skip
     (entry,) = read_entries(refused.data_dir / "runs" / "decisions.jsonl")
-    assert (entry["decision"], entry["entries"], entry["until"]) == ("waive", ["1:3"], TOMORROW)
+    assert (entry["decision"], entry["entries"], entry["until"]) == ("waive", ["1:3"], SOON)
 
 
 def test_a_reason_waives_what_is_open_for_it(refused: Clinic) -> None:
@@ -93,16 +94,16 @@ def test_a_reason_waives_what_is_open_for_it(refused: Clinic) -> None:
 def test_a_waiver_runs_out(refused: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
     """It counts on its last day; a day later the entry is listed as open, and the next load opens it in the table."""
     waive(refused, "1:3")
-    assert entries(refused, TOMORROW)["1:3"][0] == "waived"
-    after = NOW + timedelta(days=2)
+    assert entries(refused, SOON)["1:3"][0] == "waived"
+    after = NOW + timedelta(days=3)
     assert entries(refused, after.date().isoformat())["1:3"][0] == "open"
     stored = "SELECT status, waived_until FROM quarantine WHERE first_source_line = 3"
-    assert refused.query(stored) == [("waived", TOMORROW)]
+    assert refused.query(stored) == [("waived", SOON)]
     fix_clock(monkeypatch, after)
     refused.deliver([row("V6", last_updated="2025-03-02T13:00:00Z")])
     result = refused.run(after.isoformat())
     assert result.exit_code == 0 and result.run is not None and result.run.manifest["waivers"] == 0
-    assert refused.query(stored) == [("open", TOMORROW)], "who waived it once is still told"
+    assert refused.query(stored) == [("open", SOON)], "who waived it once is still told"
 
 
 def test_waivers_in_force_are_in_the_manifest_and_outlive_a_load(refused: Clinic) -> None:
@@ -134,12 +135,12 @@ def test_a_waiver_can_be_renewed(refused: Clinic) -> None:
 @pytest.mark.parametrize(
     ("words", "until", "said"),
     [
-        (["1:2"], TOMORROW, "clinic has no quarantined row at 1:2"),
-        (["9:9"], TOMORROW, "clinic has no quarantined row at 9:9"),
-        (["missing_visit_id"], TOMORROW, "no quarantined row refused for missing_visit_id"),
-        (["1:3", "oops"], TOMORROW, "name entries as DELIVERY:LINE"),
+        (["1:2"], SOON, "clinic has no quarantined row at 1:2"),
+        (["9:9"], SOON, "clinic has no quarantined row at 9:9"),
+        (["missing_visit_id"], SOON, "no quarantined row refused for missing_visit_id"),
+        (["1:3", "oops"], SOON, "name entries as DELIVERY:LINE"),
         (["1:3"], NOW.date().isoformat(), "--until: must be a day after today"),
-        (["1:3"], (NOW.date() + timedelta(days=367)).isoformat(), "--until: must be a day after today"),
+        (["1:3"], (NOW.date() + timedelta(days=369)).isoformat(), "--until: must be a day after today"),
         (["1:3"], "2026-02-30", "--until: write a day"),
         (["1:3"], "20261224", "--until: write a day"),
         (["1:3"], "soon", "--until: write a day"),
@@ -191,8 +192,8 @@ def test_a_shortened_waiver_is_not_lengthened_by_an_earlier_one(
     refused: Clinic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waive(refused, "1:3", until=(NOW.date() + timedelta(days=9)).isoformat())
-    waive(refused, "2:4", until=TOMORROW)
-    after = NOW + timedelta(days=2)
+    waive(refused, "2:4", until=SOON)
+    after = NOW + timedelta(days=3)
     fix_clock(monkeypatch, after)
     refused.deliver([row("V6", last_updated="2025-03-02T13:00:00Z")])
     assert refused.run(after.isoformat()).exit_code == 0
@@ -211,16 +212,16 @@ def told(clinic: Clinic, *words: str) -> str:
 
 def test_the_words_list_waive_and_show(refused: Clinic) -> None:
     assert told(refused).splitlines()[0] == "clinic: 2 open, 0 waived, 0 superseded"
-    told(refused, "waive", "1:3", "--reason", "agreed with the ward", "--until", TOMORROW)
+    told(refused, "waive", "1:3", "--reason", "agreed with the ward", "--until", SOON)
     listed = told(refused, "list")
     assert "clinic: 1 open, 1 waived, 0 superseded" in listed and "invalid_visit_cost" in listed
     assert "oldest open: 1:4 since 2025-03-02T00:00:00+00:00, invalid_visit_date, invalid_visit_cost" in listed
-    assert f"1 waived entry, the next until {TOMORROW}" in listed
+    assert f"1 waived entry, the next until {SOON}" in listed
     shown = told(refused, "show")
-    assert "1:3" in shown and "waived" in shown and TOMORROW in shown and "1:4" in shown
+    assert "1:3" in shown and "waived" in shown and SOON in shown and "1:4" in shown
     assert "1:3" not in told(refused, "show", "invalid_visit_date")
     status = refused.command("status")
-    assert f"clinic: 1 waived entry, the next until {TOMORROW}" in status.stdout
+    assert f"clinic: 1 waived entry, the next until {SOON}" in status.stdout
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from lib import confidential, extract, frames, load, stage
 from lib.config import settings_from
 from lib.disclosure import MASK
 from lib.errors import UsageError
+from lib.lock import HELD_BY_PARENT
 from lib.run import Run
 from lib.warehouse import open_warehouse
 
@@ -142,6 +143,11 @@ def test_a_loaded_run_is_not_loaded_again(run: Run) -> None:
 def test_a_check_of_the_days_stands_until_somebody_writes_the_tables(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not load.counted_already(run), "nothing is noted yet"
     assert load.days_counted_text(run) == "The days were counted just now."
+    closed = Run.existing(run.layout.data_dir, run.run_id).manifest.content
+    assert load.note_differing_days(run) == 0
+    assert Run.existing(run.layout.data_dir, run.run_id).manifest.content == closed, "a closed record is not written"
+    assert not load.counted_already(run)
+    monkeypatch.setenv(HELD_BY_PARENT, run.run_id)
     assert load.note_differing_days(run) == 0
     with monkeypatch.context() as patch:
         patch.setattr(load, "differing_days", lambda run: 77)
