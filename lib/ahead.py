@@ -31,11 +31,6 @@ class KernelsAhead:
         self._start([name, *self._waiting][1:2])
         return kernel
 
-    @property
-    def importing(self) -> bool:
-        """Whether a kernel may still be busy with what takes long, and nothing else should take its processor."""
-        return self._ahead and not LONG_IMPORTS.keys().isdisjoint(self._waiting)
-
     def _start(self, names: Sequence[str]) -> None:
         for name in names if self._ahead else ():
             self._waiting[name].start()

@@ -1,4 +1,4 @@
-"""The stages of a run's page, made in a thread while later notebooks run."""
+"""The stages of a run's page, made in a thread while the last notebook runs."""
 
 from __future__ import annotations
 
