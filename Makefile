@@ -43,7 +43,7 @@ bench: $(READY) ## measure time and memory beside two peers (benchmarks/README.m
 
 lock: ## bring requirements.lock up to pyproject.toml (needs uv); ARGS=--upgrade renews every version
 	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  --group dev pyproject.toml -o requirements.lock --quiet $(ARGS)
+	  --group dev --extra postgres --extra sql pyproject.toml -o requirements.lock --quiet $(ARGS)
 
 clean: ## remove .venv, caches, sandbox; DATA=yes: also the warehouse, snapshots and records. data/input stays
 	@rm -rf .venv .pytest_cache .hypothesis .mypy_cache .ruff_cache benchmarks/out data/sandbox

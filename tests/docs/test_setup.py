@@ -84,7 +84,12 @@ def locked() -> dict[str, Version]:
     return {canonicalize_name(name): Version(version) for name, version in re.findall(r"(?m)^([\w.-]+)==(\S+)", LOCK)}
 
 
-@pytest.mark.parametrize("text", [*PROJECT["project"]["dependencies"], *PROJECT["dependency-groups"]["dev"]])
+LOCKED_EXTRAS = [each for name in ("postgres", "sql") for each in PROJECT["project"]["optional-dependencies"][name]]
+
+
+@pytest.mark.parametrize(
+    "text", [*PROJECT["project"]["dependencies"], *LOCKED_EXTRAS, *PROJECT["dependency-groups"]["dev"]]
+)
 def test_lock_holds_what_pyproject_asks_for(text):
     asked = Requirement(text)
     assert asked.specifier.contains(locked()[canonicalize_name(asked.name)]), "run: make lock"
