@@ -25,7 +25,7 @@ from lib.manifest import FILE_NAME
 from lib.provenance import actor, host
 from lib.state import write_state_copy
 from lib.verify import find_changes
-from lib.warehouse import back_up_warehouse, reading
+from lib.warehouse import back_up_warehouse, extent, reading
 
 NOTE = "BACKUP.json"
 UNFINISHED = f"{TEMPORARY_PREFIX}backup"
@@ -151,8 +151,8 @@ def _copy(layout: Layout, building: Path, folder: Path) -> Backup:
         warehouse_version=version,
         last_run=last,
         warehouse=None
-        if layout.warehouse.is_relative_to(layout.data_dir)
-        else f"{layout.kind}:///{folder / copy.warehouse.name}",
+        if not layout.server and layout.warehouse.is_relative_to(layout.data_dir)
+        else f"{copy.kind}:///{folder / copy.warehouse.name}",
     )
     write_json(building / NOTE, _note(layout, backup, files))
     return backup
@@ -161,7 +161,7 @@ def _copy(layout: Layout, building: Path, folder: Path) -> Backup:
 def _place_of(layout: Layout, folder: Path) -> Layout:
     """The data folder that is made: its warehouse where it was within the old one; from elsewhere, where its kind
     usually is."""
-    if layout.warehouse.is_relative_to(layout.data_dir):
+    if not layout.server and layout.warehouse.is_relative_to(layout.data_dir):
         return replace(layout.like(folder), warehouse=folder / layout.warehouse.relative_to(layout.data_dir))
     return layout.like(folder)
 
@@ -178,7 +178,7 @@ def _closed_records(layout: Layout) -> dict[str, str]:
 
 def _copy_warehouse(layout: Layout, copy: Layout) -> set[str]:
     """Copy the warehouse as of one instant. The runs that it names."""
-    if not layout.warehouse.exists():
+    if extent(layout) is None:
         raise StoredDataChanged(f"{layout.warehouse.name}: there is no warehouse yet, so there is nothing to back up.")
     back_up_warehouse(layout, copy.warehouse)
     copy.warehouse.chmod(0o600)

@@ -105,7 +105,7 @@ def _commit(connection: Connection, load: Load) -> None:
     is_full = load.settings.source.deliveries == "full"
     values = {
         "source": load.settings.source.name,
-        "refresh": int(refresh),
+        "refresh": refresh,
         "rules": load.settings.rules_digest,
         "run_id": load.run_id,
         "batch": load.batch_kind,

@@ -119,7 +119,7 @@ def _decide(
     allowed: tuple[Status, ...],
     status: Status,
 ) -> str:
-    locked = hold_warehouse(layout.lock_file, f"deliveries {decision}")
+    locked = hold_warehouse(layout, f"deliveries {decision}")
     with locked, writing(layout) as connection, transaction(connection):
         chosen = _find(standings(connection, source), sequence, source)
         if chosen.status not in allowed:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from lib.errors import TemporaryFailure, UsageError
 from lib.files import TEMPORARY_PREFIX
+from lib.warehouses.address import SERVERS, Address, read_address
 
 if TYPE_CHECKING:
     from lib.config import Engine
@@ -21,40 +22,49 @@ REPORT = "dq_report.json"
 PAGE = "report.html"
 """What the gate found: in the record, and the newest beside the staged files."""
 KINDS = {"sqlite": "warehouse.db", "duckdb": "warehouse.duckdb"}
-"""The kinds of warehouse, and what each one's file is called where nobody names it."""
+"""The kinds of warehouse that are a file, and what it is called where nobody names it."""
 DEFAULT_URL = "sqlite:///warehouse.db"
 
 
 @dataclass(frozen=True)
 class Layout:
     """The folders of one data_dir and its warehouse file. Folders are 0700, files 0600: the process's umask is 077.
-    `archive`: where old records were moved to, for those who verify them with the rest. `kind`: of the warehouse, as in
-    its URL; `engine`: what it may use, where it computes in this process."""
+    `archive`: where old records were moved to, for those who verify them with the rest. `kind`: of the warehouse;
+    `engine`: what it may use, where it computes in this process; `server`: where it is, when it is on a server. Then
+    `warehouse` is no file: its name is what it is called here, and its lock lies beside it."""
 
     data_dir: Path
     warehouse: Path
     archive: Path | None = None
     kind: str = "sqlite"
     engine: Engine | None = None
+    server: Address | None = None
 
     @classmethod
     def at(cls, data_dir: Path, warehouse_url: str | None, engine: Engine | None = None) -> Layout:
-        """The layout of `data_dir`; `warehouse_url` is `sqlite:///path`, `duckdb:///path`, or None for
-        `data_dir/warehouse.db`. Raises UsageError for any other."""
+        """The layout of `data_dir`; `warehouse_url` is `sqlite:///path`, `duckdb:///path`, a server's (see
+        lib/warehouses/address.py), or None for `data_dir/warehouse.db`. Raises UsageError for any other."""
+        if warehouse_url and warehouse_url.partition("://")[0] in SERVERS:
+            server = read_address(warehouse_url)
+            return cls(data_dir, data_dir / server.file_name, kind=server.kind, engine=engine, server=server)
         kind, separator, path = (DEFAULT_URL if warehouse_url is None else warehouse_url).partition(":///")
         if not separator or kind not in KINDS or not path:
-            urls = " or ".join(f"{each}:///path/to/{name}" for each, name in KINDS.items())
+            urls = ", ".join(f"{each}:///path/to/{name}" for each, name in KINDS.items())
+            urls += "".join(f" or {each}://host/database" for each in SERVERS)
             raise UsageError(f"warehouse: must be written {urls}.")
         return cls(data_dir, data_dir / path, kind=kind, engine=engine)  # an absolute path stays one
 
     def like(self, folder: Path) -> Layout:
-        """The layout of another data folder, with a warehouse of the same kind in its usual place."""
+        """The layout of another data folder, with a warehouse of the same kind in its usual place; of one on a server,
+        with a DuckDB file that its tables can be copied to."""
+        if self.server:
+            return Layout.at(folder, f"duckdb:///{KINDS['duckdb']}", self.engine)
         return Layout.at(folder, f"{self.kind}:///{KINDS[self.kind]}", self.engine)
 
     @property
     def url(self) -> str:
         """The warehouse's."""
-        return f"{self.kind}:///{self.warehouse}"
+        return self.server.url if self.server else f"{self.kind}:///{self.warehouse}"
 
     @property
     def raw(self) -> Path:
@@ -87,6 +97,11 @@ class Layout:
     @property
     def lock_file(self) -> Path:
         return self.warehouse.with_name(self.warehouse.name + ".lock")
+
+    @property
+    def is_blank_file(self) -> bool:
+        """Whether the warehouse is a file of no bytes."""
+        return self.warehouse.exists() and not self.warehouse.stat().st_size
 
     def record(self, run_id: str) -> Path:
         """The folder of one run's record."""

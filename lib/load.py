@@ -75,7 +75,7 @@ def load_visits(run: Run) -> Loaded:
     require_passed_gate(run)
     if os.environ.get(HELD_BY_PARENT) == run.run_id:
         return _commit(run)
-    with hold_warehouse(run.layout.lock_file, f"run {run.run_id} (04_load by hand)"):
+    with hold_warehouse(run.layout, f"run {run.run_id} (04_load by hand)"):
         result = _commit(run)
         with reading(run.layout) as connection:
             write_state_copy(connection, run.layout)
@@ -206,7 +206,8 @@ def differing_days_still(run: Run) -> int:
 
 def counted_already(run: Run) -> bool:
     """Whether nobody has written the warehouse's file since its days were counted and noted."""
-    return bool((run.manifest.get("days_counted") or {}).get("file") == _file_state(run))
+    noted = (run.manifest.get("days_counted") or {}).get("file")
+    return noted is not None and noted == _file_state(run)
 
 
 def days_counted_text(run: Run) -> str:
@@ -254,8 +255,11 @@ def _count(run: Run, name: str) -> int:
         return count
 
 
-def _file_state(run: Run) -> list[list[int]]:
-    """Size and times of the warehouse's file and its log: any write, of whatever program, changes them."""
+def _file_state(run: Run) -> list[list[int]] | None:
+    """Size and times of the warehouse's file and its log: any write, of whatever program, changes them. Of a server's
+    there are none to be seen."""
+    if run.layout.server:
+        return None
     path = run.layout.warehouse
     found = [each.stat() for each in (path, path.with_name(f"{path.name}.wal")) if each.exists()]
     return [[each.st_size, each.st_mtime_ns, each.st_ctime_ns] for each in found]

@@ -73,7 +73,7 @@ def run_pipeline(
     """
     layout = Layout.at(resolve(data_dir), settings.warehouse, settings.engine)
     layout.create()
-    with hold_warehouse(layout.lock_file, "run_pipeline.py run"), _signals_as_interrupts():
+    with hold_warehouse(layout, "run_pipeline.py run"), _signals_as_interrupts():
         _prepare(layout, settings, options, progress)
         _finish_report(layout, config_file, progress)
         note_records(layout, settings.anchor)  # what was repaired; the close tells what cannot be noted
@@ -98,7 +98,7 @@ def resume_pipeline(
     begun = newest_run(resolve(data_dir))
     layout = begun.layout
     layout.create()
-    with hold_warehouse(layout.lock_file, f"run {begun.run_id} --resume"), _signals_as_interrupts():
+    with hold_warehouse(layout, f"run {begun.run_id} --resume"), _signals_as_interrupts():
         _prepare(layout, begun.settings, begun.options, progress)
         run = Run.existing(layout.data_dir, begun.run_id)
         check_resumable(run, config_file, given)
@@ -134,7 +134,7 @@ def _run_notebooks(
 def _prepare(layout: Layout, settings: Settings, options: Options, progress: Progress) -> None:
     """Heal what an earlier run left when it died: records and their pages, the state's copy, temporary files."""
     layout.sweep()
-    if options.full_refresh and layout.warehouse.exists() and not layout.warehouse.stat().st_size:
+    if options.full_refresh and layout.is_blank_file:
         copy_aside(layout.warehouse)
     with writing(layout, rebuild=options.full_refresh) as connection:
         repaired = repair_records(layout, connection)

@@ -34,7 +34,7 @@ def prune_staging(layout: Layout, keep: int) -> Pruned:
 
     Raises WarehouseLocked when a run is under way.
     """
-    with hold_warehouse(layout.lock_file, "prune"):
+    with hold_warehouse(layout, "prune"):
         staged = [run_id for run_id in layout.run_ids() if _is_folder(layout.staged(run_id))]
         removed = [run_id for run_id in staged[: max(len(staged) - keep, 0)] if not _may_go_on(layout, run_id)]
         freed = sum(_remove(layout.staged(run_id)) for run_id in removed)

@@ -138,7 +138,7 @@ def waive_entries(layout: Layout, source: str, words: Sequence[str], reason: str
     """
     _check_day(until)
     with (
-        hold_warehouse(layout.lock_file, "quarantine waive"),
+        hold_warehouse(layout, "quarantine waive"),
         writing(layout) as connection,
         transaction(connection),
         keeping_content(connection, tables=("quarantine",)),

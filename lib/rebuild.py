@@ -27,7 +27,7 @@ from lib.rehearsal import copy_warehouse, scratch_layout
 from lib.run import Run
 from lib.sql import identifier, statement, statements
 from lib.state import read_state
-from lib.warehouse import open_warehouse, transaction, writing
+from lib.warehouse import extent, open_warehouse, transaction, writing
 from lib.warehouses.choose import kind_named, kind_of
 from lib.warehouses.interface import Connection
 
@@ -101,7 +101,7 @@ def rebuild_tables(layout: Layout, settings: Settings, progress: Callable[[str],
 
     Raises StoredDataChanged, naming it, when a manifest or snapshot is gone or altered.
     """
-    if not layout.warehouse.exists():
+    if extent(layout) is None:
         raise StoredDataChanged(
             f"{layout.warehouse.name}: there is no warehouse yet; run python run_pipeline.py first."
         )

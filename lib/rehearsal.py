@@ -25,7 +25,7 @@ from lib.layout import Layout
 from lib.manifest import FILE_NAME
 from lib.pipeline import Terminated
 from lib.run import Run
-from lib.warehouse import copy_of_warehouse
+from lib.warehouse import copy_of_warehouse, extent
 
 PREFIX = "patient-visits-"
 HELD = "held"
@@ -57,11 +57,10 @@ def scratch_layout(layout: Layout) -> Iterator[Layout]:
 
 def copy_warehouse(layout: Layout, scratch: Layout) -> None:
     """Copy the warehouse as of one instant; nothing when there is none. Raises StoredDataChanged, TemporaryFailure."""
-    source, target = layout.warehouse, scratch.warehouse
-    if source.exists() and source.stat().st_size:
-        copy_of_warehouse(layout, target)
-    elif source.exists():
-        target.touch()
+    if layout.is_blank_file:
+        scratch.warehouse.touch()
+    elif extent(layout):
+        copy_of_warehouse(layout, scratch.warehouse)
 
 
 def rehearse(run: Run) -> str:

@@ -103,7 +103,7 @@ class Run:
         options = options or Options()
         layout = Layout.at(resolve(data_dir), settings.warehouse, settings.engine)
         layout.create()
-        if options.full_refresh and layout.warehouse.exists() and layout.warehouse.stat().st_size == 0:
+        if options.full_refresh and layout.is_blank_file:
             copy_aside(layout.warehouse)
         source = settings.source.name
         with writing(layout, rebuild=options.full_refresh) as connection:

@@ -200,7 +200,7 @@ def _value_counts(connection: Connection, layout: Layout) -> list[str]:
 
 
 def _state(connection: Connection, layout: Layout) -> list[str]:
-    differing = connection.execute(statement("warehouse/verify/states_that_differ")).fetchone()[0]
+    differing = connection.execute(statement("warehouse/verify/states_that_differ", connection.kind)).fetchone()[0]
     return ["state or version are not what the newest runs left"] if differing else []
 
 

@@ -16,7 +16,7 @@ from lib.files import sync_folder
 from lib.layout import Layout
 from lib.sql import identifier, statements
 from lib.warehouses import amiss
-from lib.warehouses.choose import kind_named, kind_of
+from lib.warehouses.choose import kind_named, kind_of, server_kind
 from lib.warehouses.interface import Connection, transacting
 
 SCHEMA_VERSION = 4
@@ -35,15 +35,15 @@ def open_warehouse(layout: Layout, *, rebuild: bool = False) -> Connection:
     another program, has a newer schema, or lacks another table. TemporaryFailure when another program holds it.
     """
     path, kind = layout.warehouse, kind_named(layout.kind)
-    absent = not path.exists() or path.stat().st_size == 0
+    absent = not extent(layout)
     may_begin = rebuild or not _loaded_before(layout)
     if absent and not may_begin:
-        raise amiss.lost(path)
+        raise amiss.lost(layout)
     with kind.plain_errors(path):
         connection: Connection = kind.connect(layout)
         try:
             if not may_begin and not kind.table_names(connection):
-                raise amiss.lost(path)  # SQLite takes a file of one byte for an empty one
+                raise amiss.lost(layout)  # SQLite takes a file of one byte for an empty one
             _migrate(connection, layout, _our_version(connection, path))
             _check_tables(connection, path, rebuild)
         except BaseException:
@@ -57,7 +57,7 @@ def read_warehouse(layout: Layout) -> Connection:
 
     Raises StoredDataChanged, TemporaryFailure."""
     path, kind = layout.warehouse, kind_named(layout.kind)
-    if not path.exists() or path.stat().st_size == 0:
+    if not extent(layout):
         if not layout.data_dir.is_dir():
             raise UsageError(f"{layout.data_dir}: there is no such data folder; name yours with --data-dir.")
         raise StoredDataChanged(f"{path.name}: there is no warehouse yet; run python run_pipeline.py first.")
@@ -89,6 +89,16 @@ def _for_a_block(connection: Connection, layout: Layout) -> Iterator[Connection]
             yield connection
         finally:
             connection.close()
+
+
+def extent(layout: Layout) -> int | None:
+    """How much there is of the warehouse, bytes or tables: 0 when it is empty, None when there is none."""
+    path = layout.warehouse
+    if not layout.server:
+        return path.stat().st_size if path.exists() else None
+    kind = server_kind(layout.kind)
+    with kind.plain_errors(path):
+        return kind.count_tables(layout) or None
 
 
 def transaction(connection: Connection) -> AbstractContextManager[None]:

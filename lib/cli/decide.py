@@ -35,7 +35,8 @@ def deliveries(
 OwnConfig = Annotated[str | None, typer.Option("--config", metavar="FILE", help="The config file.")]
 OwnDataDir = Annotated[str | None, typer.Option("--data-dir", metavar="DIR", help="The data folder.")]
 OwnWarehouse = Annotated[
-    str | None, typer.Option("--warehouse", metavar="URL", help="sqlite:///path or duckdb:///path.")
+    str | None,
+    typer.Option("--warehouse", metavar="URL", help="sqlite:///path, duckdb:///path or postgresql://host/database."),
 ]
 
 

@@ -20,7 +20,9 @@ DataDir = Annotated[
 Warehouse = Annotated[
     str | None,
     typer.Option(
-        "--warehouse", metavar="URL", help="sqlite:///path or duckdb:///path; default warehouse.db in the data dir."
+        "--warehouse",
+        metavar="URL",
+        help="sqlite:///path, duckdb:///path or postgresql://host/database; default warehouse.db in the data dir.",
     ),
 ]
 
@@ -59,8 +61,8 @@ def from_here(path: str) -> str:
 
 
 def warehouse_from_here(url: str | None) -> str | None:
-    kind, separator, path = (url or "").partition(":///")
-    if not separator or Path(path).is_absolute():
+    kind, _, path = (url or "").partition(":///")
+    if kind not in ("sqlite", "duckdb") or Path(path).is_absolute():
         return url
     return f"{kind}:///{Path.cwd() / path}"
 

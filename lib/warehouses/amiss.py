@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from lib.errors import StoredDataChanged, TemporaryFailure
+from lib.layout import Layout
 from lib.warehouses import interface
 
 
-def lost(path: Path) -> StoredDataChanged:
+def lost(layout: Layout) -> StoredDataChanged:
+    found = "empty" if layout.server or layout.warehouse.exists() else "missing"
     return StoredDataChanged(
-        f"{path.name}: the warehouse is {'empty' if path.exists() else 'missing'} although runs were recorded; "
+        f"{layout.warehouse.name}: the warehouse is {found} although runs were recorded; "
         "restore it from a backup, or build it again from the raw snapshots with --full-refresh."
     )
 
@@ -23,7 +25,7 @@ def unsound(path: Path, kind: str) -> StoredDataChanged:
 
 
 def foreign(path: Path) -> StoredDataChanged:
-    return StoredDataChanged(f"{path.name}: is another program's database; name another file with --warehouse.")
+    return StoredDataChanged(f"{path.name}: is another program's database; name another one with --warehouse.")
 
 
 def busy(path: Path) -> TemporaryFailure:

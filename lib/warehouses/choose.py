@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from lib.warehouses.interface import Connection, Kind
+from lib.warehouses.interface import Connection, Kind, ServerKind
 
 
 def kind_named(name: str) -> Kind:
-    """`sqlite` or `duckdb`, as lib.layout reads it from the URL."""
+    """`sqlite`, `duckdb` or a server's, as lib.layout reads it from the URL."""
     if name == "duckdb":
         from lib.warehouses import duckdb
 
         return duckdb
-    from lib.warehouses import sqlite
+    if name == "sqlite":
+        from lib.warehouses import sqlite
 
-    return sqlite
+        return sqlite
+    return server_kind(name)
+
+
+def server_kind(name: str) -> ServerKind:
+    """`postgres`. Raises UsageError where its driver is not installed."""
+    from lib.warehouses import postgres
+
+    return postgres
 
 
 def kind_of(connection: Connection) -> Kind:

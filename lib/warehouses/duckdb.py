@@ -36,6 +36,7 @@ from lib.warehouses.duckdb_content import keeping_content as keeping_content
 from lib.warehouses.duckdb_content import keeping_load as keeping_load
 from lib.warehouses.duckdb_content import stored_columns as stored_columns
 from lib.warehouses.interface import STAGED, Parameters
+from lib.warehouses.rows import Row, row_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,18 +51,6 @@ WAIT_SECONDS = 0.05
 MARK = re.compile(r":([a-z_][a-z0-9_]*)|'(?:[^']|'')*'|--[^\n]*|::")
 _live: weakref.WeakSet[Connection] = weakref.WeakSet()
 """The connections that this process has not closed."""
-
-
-class Row(tuple[Any, ...]):
-    """Read by place or by name."""
-
-    places: Mapping[str, int] = {}
-
-    def __getitem__(self, key: Any) -> Any:
-        return super().__getitem__(self.places[key] if isinstance(key, str) else key)
-
-    def keys(self) -> list[str]:
-        return list(self.places)
 
 
 class Rows:
@@ -351,7 +340,7 @@ def _marked(sql: str) -> tuple[str, tuple[str, ...]]:
 
 def _plain(description: Any, rows: list[tuple[Any, ...]]) -> list[Row]:
     """The rows with days, stamps, money and truth as SQLite has them."""
-    kind = type("Row", (Row,), {"places": {column[0]: place for place, column in enumerate(description)}})
+    kind = row_of(column[0] for column in description)
     changed = [(place, CHANGED[str(column[1]).split("(")[0]]) for place, column in enumerate(description)
                if str(column[1]).split("(")[0] in CHANGED]  # fmt: skip
     if not changed:

@@ -1,29 +1,29 @@
-"""Content hashes in DuckDB: the hash of a set of rows is the exclusive or of their SHA-256, computed by all cores.
+"""Content hashes in DuckDB, by difference (lib/warehouses/by_difference.py), computed by all cores.
 
-There are no triggers: what a block may touch is hashed before it and after it, and the difference of the two is added
-to what is stored. So an altered row that the block leaves alone is in both and stays found; rows that cannot change
-need not be read. A visit is hashed by its `row_hash`, which is made of its values (a count makes it again), and what
+A visit is hashed by its `row_hash`, which is made of its values (a count makes it again), and what
 that leaves out: its place, stamp, deletion and carried columns. Any other row is hashed as its stored columns. Nulls at
 the end are left out: a column carried from today on changes no old hash.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
 
 from lib.sql import identifier, literal, statement
-from lib.warehouses.duckdb_counts import keeping_values
-from lib.warehouses.interface import PARTS, DoStep, Sums, transacting
+from lib.warehouses.by_difference import keeping, own_transaction
+from lib.warehouses.interface import PARTS, DoStep, Sums
 
 BEGIN = "BEGIN TRANSACTION"
 
 IN_ROW_HASH = ("visit_id", "patient_id", "provider_id", "diagnosis_code", "visit_date", "visit_cost_cents")
 ALWAYS = ("row_hash", "delivery_seq", "source_line", "last_updated")
 """Of a visit, never null; joined as they are. The stamp is not in every row_hash: a source may have none."""
+_SELF: Any = sys.modules[__name__]
 TOUCHED = "visit_id IN (SELECT visit_id FROM temp.touched_visits)"
 
 
@@ -33,7 +33,7 @@ def keeping_content(connection: Any, tables: Iterable[str], afresh: str | None) 
     places = dict.fromkeys(tables, "true")
     if afresh and "fact_visits" in places:
         places["fact_visits"] = f"source = {literal(afresh)}"
-    with _own_transaction(connection), _kept(connection, places, {}, forget=afresh):
+    with own_transaction(connection, _SELF), keeping(connection, _SELF, places, {}, forget=afresh):
         yield
 
 
@@ -63,7 +63,9 @@ def keeping_load(connection: Any, values: Mapping[str, Any]) -> Iterator[DoStep]
         "state": "source = :source",
     }
     standing = None if refresh or is_first else "temp.standing"
-    with _kept(connection, places, values, forget=values["source"] if refresh else None, facts_before=standing):
+    with keeping(
+        connection, _SELF, places, values, forget=values["source"] if refresh else None, facts_before=standing
+    ):
         yield lambda step, text: connection.execute(text, values)
 
 
@@ -73,7 +75,7 @@ def count_content(connection: Any) -> Sums:
     found: Sums = {}
     by_values = f"({statement('warehouse/verify/facts_by_their_values', 'duckdb')})"
     for table in PARTS:
-        found |= _sums(connection, table, "true", {}, among=by_values if table == "fact_visits" else None)
+        found |= sums(connection, table, "true", {}, among=by_values if table == "fact_visits" else None)
     return found
 
 
@@ -87,59 +89,8 @@ def stored_columns(connection: Any, table: str, database: str | None = None) -> 
     return [row[0] for row in rows]
 
 
-@contextmanager
-def _kept(
-    connection: Any,
-    places: Mapping[str, str],
-    values: Mapping[str, Any],
-    *,
-    forget: str | None = None,
-    facts_before: str | None = "fact_visits",
-) -> Iterator[None]:
-    """`places`: of each table, the condition that holds for every row that the block may touch. `facts_before`: where
-    the facts that hold it are before the block; None where there are none, or what was there does not count."""
-    if connection.keeps_content:
-        yield
-        return
-    connection.keeps_content = True
-    try:
-        before: Sums = {}
-        for table, where in places.items():
-            if table != "fact_visits":
-                before |= _sums(connection, table, where, values)
-            elif facts_before and not forget:
-                inside = where if facts_before == table else "true"
-                before |= _sums(connection, table, inside, values, among=facts_before)
-        if forget:
-            connection.execute(
-                "DELETE FROM content_hashes WHERE part = 'fact_visits' AND starts_with(key, ?)", [f"{forget}|"]
-            )
-        with ExitStack() as counting:
-            if "fact_visits" in places:
-                touched = f"(SELECT * FROM fact_visits WHERE {places['fact_visits']})"
-                standing = touched if facts_before == "fact_visits" else facts_before
-                counting.enter_context(
-                    keeping_values(connection, None if forget else standing, touched, values, forget)
-                )
-            yield
-        after: Sums = {}
-        for table, where in places.items():
-            after |= _sums(connection, table, where, values)
-        _add(connection, before, after)
-    finally:
-        connection.keeps_content = False
-
-
-@contextmanager
-def _own_transaction(connection: Any) -> Iterator[None]:
-    if connection.in_transaction:
-        yield
-        return
-    with transacting(connection, BEGIN):
-        yield
-
-
-def _sums(connection: Any, table: str, where: str, values: Mapping[str, Any], among: str | None = None) -> Sums:
+def sums(connection: Any, table: str, where: str, values: Mapping[str, Any], among: str | None = None) -> Sums:
+    """See lib.warehouses.by_difference.Hashing."""
     columns = stored_columns(connection, table)
     key = " || '|' || ".join(f"CAST({name} AS VARCHAR)" for name in PARTS[table])
     rows = connection.execute(
@@ -160,32 +111,25 @@ def _text(table: str, columns: list[str]) -> str:
     return f"concat({', '.join(f'{name}, chr(31)' for name in ALWAYS)}, {rest})"
 
 
-def _add(connection: Any, before: Sums, after: Sums) -> None:
-    """Put the difference on what is stored; a part without rows has none, unless its hash says that rows are amiss."""
-    changes = {}
-    for part in before.keys() | after.keys():
-        (rows_before, hash_before), (rows_after, hash_after) = before.get(part, (0, 0)), after.get(part, (0, 0))
-        if (rows_before, hash_before) != (rows_after, hash_after):
-            changes[part] = (rows_after - rows_before, hash_after ^ hash_before)
-    if not changes:
-        return
-    _register(connection, "changed", {part: (0, 0) for part in changes})
-    try:
-        for part, key, rows, text in connection.execute(
-            "SELECT part, key, row_count, hash FROM content_hashes JOIN changed USING (part, key)"
-        ):
-            more_rows, more = changes[part, key]
-            changes[part, key] = (rows + more_rows, int(text, 16) ^ more)
+def stored_sums(connection: Any, parts: Collection[tuple[str, str]]) -> Sums:
+    with _registered(connection, dict.fromkeys(parts, (0, 0))):
+        rows = connection.execute(
+            "SELECT part, key, row_count, hash FROM content_hashes WHERE (part, key) IN (SELECT part, key FROM changed)"
+        )
+        return {(part, key): (count, int(text, 16)) for part, key, count, text in rows}
+
+
+def store_sums(connection: Any, sums: Sums) -> None:
+    with _registered(connection, sums):
         connection.execute("DELETE FROM content_hashes WHERE (part, key) IN (SELECT part, key FROM changed)")
-        _register(connection, "changed", {part: sums for part, sums in changes.items() if sums != (0, 0)})
+    with _registered(connection, {part: each for part, each in sums.items() if each != (0, 0)}):
         connection.execute("INSERT INTO content_hashes SELECT part, key, rows, sums FROM changed")
-    finally:
-        connection.inner.unregister("changed")
 
 
-def _register(connection: Any, name: str, sums: Sums) -> None:
+@contextmanager
+def _registered(connection: Any, sums: Sums) -> Iterator[None]:
     connection.inner.register(
-        name,
+        "changed",
         pa.table(
             {
                 "part": pa.array([part for part, _ in sums], pa.string()),
@@ -195,3 +139,7 @@ def _register(connection: Any, name: str, sums: Sums) -> None:
             }
         ),
     )
+    try:
+        yield
+    finally:
+        connection.inner.unregister("changed")

@@ -158,6 +158,17 @@ class Kind(Protocol):
         """Tables that are not as the schema's statements make them, carried columns aside, and what no release made."""
 
 
+class ServerKind(Kind, Protocol):
+    """A module for warehouses on a server. Its copies are DuckDB files: with them all goes on as with any file."""
+
+    def count_tables(self, layout: Layout) -> int:
+        """How many tables there are where the warehouse is to be."""
+
+    def hold_server(self, layout: Layout, holder: str) -> AbstractContextManager[None]:
+        """Hold the warehouse for the block, for everyone who uses the server. Raises WarehouseLocked, naming the
+        holder as it named itself."""
+
+
 @contextmanager
 def transacting(connection: Connection, begin: str) -> Iterator[None]:
     """One transaction, begun by this statement: committed when the block ends well, rolled back otherwise."""

@@ -22,7 +22,7 @@ from lib.config import settings_from
 from lib.errors import StoredDataChanged, UsageError
 from lib.files import read_json
 from lib.layout import Layout
-from lib.lock import hold_warehouse
+from lib.lock import hold_file
 from lib.pipeline import Terminated
 from lib.plan import Plan, plan_run
 from lib.rehearsal import HELD, PREFIX, scratch_layout
@@ -190,7 +190,7 @@ def test_the_real_gate_agrees_rule_by_rule(clinic: Clinic) -> None:
 def test_while_a_run_holds_the_lock(quick: Clinic) -> None:
     quick.deliver([row("V1")])
     agreeing(quick)
-    with hold_warehouse(quick.data_dir / "warehouse.db.lock", "a test"):
+    with hold_file(quick.data_dir / "warehouse.db.lock", "a test"):
         assert plan(quick, DAY.format(3)).exit_code == 0
 
 

@@ -90,7 +90,7 @@ def test_an_open_run_keeps_its_own(ran: Clinic) -> None:
 
 
 def test_while_a_run_holds_the_warehouse_nothing_is_removed(ran: Clinic) -> None:
-    with hold_warehouse(layout_of(ran).lock_file, "a run"), pytest.raises(WarehouseLocked):
+    with hold_warehouse(layout_of(ran), "a run"), pytest.raises(WarehouseLocked):
         prune_staging(layout_of(ran), 0)
     assert len(staged(ran)) == 4
 

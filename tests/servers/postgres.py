@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     import psycopg
 
 HOST, USER = "127.0.0.1", "postgres"
+WAREHOUSE_URL = "PATIENT_VISITS_TEST_POSTGRES"
+"""Set while there is a database for warehouses: its URL. Each takes a schema of its own."""
 START_SECONDS, ATTEMPTS = 60, 5
 PR_SET_PDEATHSIG = 1
 

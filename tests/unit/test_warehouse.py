@@ -132,7 +132,7 @@ def test_another_program_s_database_is_not_touched(clinic: Clinic) -> None:
     foreign.close()
     content = clinic.warehouse.read_bytes()
     clinic.deliver([row("V1")])
-    refuses(clinic, "is another program's database; name another file with --warehouse")
+    refuses(clinic, "is another program's database; name another one with --warehouse")
     assert clinic.run(full_refresh=True).exit_code == 6
     assert clinic.warehouse.read_bytes() == content
 

@@ -30,9 +30,9 @@ SELECT
 FROM (
     SELECT visit_date FROM temp.touched_days
     UNION
-    SELECT visit_date FROM (SELECT * FROM temp.metrics_before EXCEPT SELECT * FROM daily_visit_metrics)
+    SELECT visit_date FROM (SELECT * FROM temp.metrics_before EXCEPT SELECT * FROM daily_visit_metrics) AS gone
     UNION
-    SELECT visit_date FROM (SELECT * FROM daily_visit_metrics WHERE :refresh EXCEPT SELECT * FROM temp.metrics_before)
+    SELECT visit_date FROM (SELECT * FROM daily_visit_metrics WHERE :refresh EXCEPT SELECT * FROM temp.metrics_before) AS other
 ) AS d
 LEFT JOIN temp.touched_days AS t USING (visit_date)
 LEFT JOIN temp.metrics_before AS b USING (visit_date)

@@ -29,7 +29,7 @@ published AS (
 )
 SELECT count(DISTINCT visit_date)
 FROM (
-    SELECT * FROM (SELECT * FROM said EXCEPT SELECT * FROM published)
+    SELECT * FROM (SELECT * FROM said EXCEPT SELECT * FROM published) AS lost
     UNION ALL
-    SELECT * FROM (SELECT * FROM published EXCEPT SELECT * FROM said)
-)
+    SELECT * FROM (SELECT * FROM published EXCEPT SELECT * FROM said) AS more
+) AS different

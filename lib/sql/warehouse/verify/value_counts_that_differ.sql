@@ -12,7 +12,7 @@ kept AS (
 )
 SELECT count(*)
 FROM (
-    SELECT kind, value, source FROM (SELECT * FROM counted EXCEPT SELECT * FROM kept)
+    SELECT kind, value, source FROM (SELECT * FROM counted EXCEPT SELECT * FROM kept) AS lost
     UNION
-    SELECT kind, value, source FROM (SELECT * FROM kept EXCEPT SELECT * FROM counted)
-)
+    SELECT kind, value, source FROM (SELECT * FROM kept EXCEPT SELECT * FROM counted) AS more
+) AS different

@@ -7,10 +7,10 @@ WITH changes AS (
         source,
         sum(visits) AS visits
     FROM (
-        SELECT * FROM ($counted)
+        SELECT * FROM ($counted) AS counted
         UNION ALL
         SELECT kind, value, source, -visits FROM temp.counts_before
-    )
+    ) AS every
     GROUP BY kind, value, source
     HAVING sum(visits) <> 0
 )

@@ -1,0 +1,6 @@
+-- Grain: one row per visit that is newly deleted, or back (null).
+SELECT
+    visit_id,
+    deleted_seq,
+    deleted_at
+FROM read_parquet($deletions)
