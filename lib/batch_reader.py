@@ -11,7 +11,8 @@ from lib.deliveries import Delivery
 from lib.errors import DeliveryRefused
 from lib.layout import Layout
 from lib.raw import open_snapshot
-from lib.reader import DeliveryReader, Reading, records_schema
+from lib.sources.csv import CsvReader
+from lib.sources.interface import Reading, records_schema
 
 
 class BatchReader:
@@ -29,7 +30,7 @@ class BatchReader:
 
     @property
     def records(self) -> pa.RecordBatchReader:
-        """All records, as lib/reader.py has them, with their delivery_seq. It can be drawn from once."""
+        """All records, as lib/sources/interface.py has them, with their delivery_seq. It can be drawn from once."""
         return pa.RecordBatchReader.from_batches(self._schema, self._batches())
 
     def require_sound(self) -> None:
@@ -51,7 +52,7 @@ class BatchReader:
 
     def _delivery(self, delivery: Delivery) -> Iterator[pa.RecordBatch]:
         with open_snapshot(self._layout, delivery) as raw:
-            reader = DeliveryReader(raw, self._settings, delivery.name)
+            reader = CsvReader(raw, self._settings, delivery.name)
             for batch in reader.batches():
                 sequence = pa.repeat(pa.scalar(delivery.sequence, pa.int64()), batch.num_rows)
                 yield pa.RecordBatch.from_arrays([sequence, *batch.columns], schema=self._schema)

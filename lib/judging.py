@@ -45,8 +45,8 @@ def judged_batch(
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """An engine that holds the batch's records typed and judged, as the table `judged`; it spills into `folder`.
 
-    `records` are the deliveries' records as text (lib/reader.py) with their delivery_seq; they stream through once, and
-    what their reading raises is raised here.
+    `records` are the deliveries' records as text (lib/sources/interface.py) with their delivery_seq; they stream
+    through once, and what their reading raises is raised here.
     """
     with open_engine(settings.engine, folder) as engine:
         judge_records(engine, batch, records, settings, window)

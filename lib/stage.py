@@ -25,8 +25,8 @@ from lib.lookups import (
     find_published_days,
     find_visits,
 )
-from lib.reader import Reading
 from lib.run import Run
+from lib.sources.interface import Reading
 from lib.staging import Held, Staged, settle_batch
 from lib.state import read_state
 from lib.volume import comparable_rows, row_count_deviation, usual_rows

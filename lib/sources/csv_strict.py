@@ -19,12 +19,7 @@ import pyarrow as pa
 
 from lib.config import Settings
 from lib.errors import DeliveryRefused
-
-FIELD_LIMIT = 1 << 20
-"""Characters in one field; a longer one makes its record malformed."""
-
-RECORD_LIMIT = 16 << 20
-"""Characters in one record: what is held in memory at most. A longer one is a quote left open, near enough."""
+from lib.sources.interface import FIELD_LIMIT, RECORD_LIMIT
 
 BROKEN: list[str] = [""]
 """Stands for a record that csv cannot parse. One field wide, which no row is: three columns are always mapped."""

@@ -18,10 +18,12 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from lib import reader, strict_reader
 from lib.config import Settings, settings_from
 from lib.errors import DeliveryRefused
-from lib.reader import DeliveryReader, Reading, records_schema
+from lib.sources import csv as csv_source
+from lib.sources import csv_strict
+from lib.sources.csv import CsvReader
+from lib.sources.interface import Reading, records_schema
 
 NAME = "patient_visits.csv"
 OURS = ("visit_id", "patient_id", "visit_date", "last_updated")
@@ -36,7 +38,7 @@ def settings(**source: Any) -> Settings:
 
 
 def read_table(data: str | bytes, config: Settings) -> tuple[Reading, pa.Table]:
-    reader = DeliveryReader(io.BytesIO(data.encode() if isinstance(data, str) else data), config, NAME)
+    reader = CsvReader(io.BytesIO(data.encode() if isinstance(data, str) else data), config, NAME)
     table = pa.Table.from_batches(reader.batches(), records_schema(config))
     return reader.reading, table
 
@@ -70,9 +72,9 @@ def refusal(data: str | bytes, **source: Any) -> str:
 def pieces_of(size: int) -> Iterator[None]:
     """Chunks, blocks and stretches of so many bytes: every place is a piece's end sooner or later."""
     with (
-        patch.object(reader, "CHUNK_BYTES", size),
-        patch.object(reader, "BLOCK_BYTES", size),
-        patch.object(reader, "STRETCH_BYTES", size),
+        patch.object(csv_source, "CHUNK_BYTES", size),
+        patch.object(csv_source, "BLOCK_BYTES", size),
+        patch.object(csv_source, "STRETCH_BYTES", size),
     ):
         yield
 
@@ -207,7 +209,7 @@ def test_not_in_the_configured_encoding(case: str, encoding: str, before: bytes,
 
 def test_undecodable_byte_beyond_the_first_chunk_of_a_gzip() -> None:
     before = f"{HEADER}{'é,p,2025-12-05,2025-12-06'}\n".encode() * 20_000
-    assert len(before) > 3 * reader.CHUNK_BYTES
+    assert len(before) > 3 * csv_source.CHUNK_BYTES
     assert f"utf-8 text: byte {len(before)} " in refusal(gzip.compress(before + b"\xe9"))
 
 
@@ -245,12 +247,12 @@ def test_refused(case: str, data: str | bytes, said: str, chunk: int) -> None:
 
 
 def test_unclosed_quote_of_many_megabytes() -> None:
-    with patch.object(strict_reader, "RECORD_LIMIT", 3 << 20):
+    with patch.object(csv_strict, "RECORD_LIMIT", 3 << 20):
         assert "record that starts on line 2 is over 3 MiB" in refusal(f'{HEADER}"{A}\n' + f"{B}\n" * 200_000)
 
 
 def test_a_line_without_end() -> None:
-    with patch.object(strict_reader, "RECORD_LIMIT", 1 << 20):
+    with patch.object(csv_strict, "RECORD_LIMIT", 1 << 20):
         assert "has a line over 1 MiB" in refusal(HEADER + "x" * (2 << 20))
 
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from lib.config import Settings, settings_from
 from lib.errors import DeliveryRefused
-from lib.fast_reader import FastReader
-from lib.reader import Reading
+from lib.sources.csv_fast import FastReader
+from lib.sources.interface import Reading
 from tests.pipeline import test_files_and_values as files
 from tests.pipeline.broken_files import SMALL, broken_file
-from tests.unit.test_reader import GOOD, HEADER, is_visible, pieces_of, read_table, settings
+from tests.unit.sources.test_csv import GOOD, HEADER, is_visible, pieces_of, read_table, settings
 
 Found = tuple[Reading, list[dict[str, Any]]] | str
 """What was read, by line; or the refusal."""

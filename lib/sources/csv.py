@@ -6,20 +6,19 @@ refused by name. The strict reader decides; whatever cannot be read in two ways 
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import chain
-from typing import IO, cast
+from typing import IO
 
 import pyarrow as pa
 
 from lib.config import Settings
 from lib.errors import DeliveryRefused
-from lib.fast_reader import FastReader
 from lib.header import match_header, trimmed
-from lib.strict_reader import BROKEN, FIELD_LIMIT, Records, StrictReader, as_batch, field_limit, not_encoded
+from lib.sources.csv_fast import FastReader
+from lib.sources.csv_strict import BROKEN, Records, StrictReader, as_batch, field_limit, not_encoded
+from lib.sources.gzipped import unpacked_chunks
+from lib.sources.interface import FIELD_LIMIT, MALFORMED, Reading, records_schema
 
 # For the strict reader small: its lists die young, so the garbage collector never walks them (half the time of 4 MiB).
 CHUNK_BYTES = 256 << 10
@@ -27,27 +26,13 @@ BLOCK_BYTES = 1 << 20
 STRETCH_BYTES = 16 << 10
 """How far the strict reader goes on at least, once a quote has called for it."""
 
-GZIP_MAGIC = b"\x1f\x8b"
-MALFORMED, IS_VISIBLE = "malformed", "is_visible"
+
+def open_reader(raw: IO[bytes], settings: Settings, name: str) -> CsvReader:
+    """A reader of CSV as the config says it is written."""
+    return CsvReader(raw, settings, name)
 
 
-@dataclass(frozen=True)
-class Reading:
-    """What was read: records (malformed ones among them), malformed records, header names, physical lines."""
-
-    rows: int
-    malformed: int
-    header: tuple[str, ...]
-    lines: int
-
-
-def records_schema(settings: Settings) -> pa.Schema:
-    """The columns of `DeliveryReader.batches`."""
-    texts = [(ours, pa.string()) for ours in settings.wanted]
-    return pa.schema([("source_line", pa.int64()), *texts, (MALFORMED, pa.string()), (IS_VISIBLE, pa.bool_())])
-
-
-class DeliveryReader:
+class CsvReader:
     """Reads one delivery from its stored bytes. `name` is its name in messages."""
 
     def __init__(self, raw: IO[bytes], settings: Settings, name: str) -> None:
@@ -136,24 +121,9 @@ class DeliveryReader:
 
     def _chunks(self) -> Iterator[bytes]:
         """The bytes of the text, decompressed when they begin as gzip does."""
-        begin = self._raw.read(len(GZIP_MAGIC))
-        self._raw.seek(0)
-        packed = begin == GZIP_MAGIC
-        stream = cast(IO[bytes], gzip.GzipFile(fileobj=self._raw, mode="rb")) if packed else self._raw
-        done = 0
-        try:
-            while chunk := stream.read(BLOCK_BYTES if self._fast and not packed else CHUNK_BYTES):
-                done += len(chunk)
-                yield chunk
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            what = "is cut short" if isinstance(error, EOFError) else "is damaged, or other bytes follow it"
-            raise DeliveryRefused(
-                f"{self._name}: the gzip {what} (after {done:,} bytes of text). Have it sent again."
-            ) from None
-        if not done:
-            raise DeliveryRefused(
-                f"{self._name}: is empty (0 bytes{' of text' if packed else ''}). Have it sent again."
-            )
+        return unpacked_chunks(
+            self._raw, self._name, lambda packed: BLOCK_BYTES if self._fast and not packed else CHUNK_BYTES
+        )
 
     def _read_header(self, pieces: Iterator[Records | pa.RecordBatch]) -> dict[str, int]:
         """Find the header; the field of every wanted column. The records behind it, so far, are kept."""
@@ -181,7 +151,6 @@ class DeliveryReader:
         """The byte offset in the text of the first NUL character, which is there."""
         encoding = self._settings.source.encoding
         width = len("\0\0".encode(encoding)) - len("\0".encode(encoding))
-        self._raw.seek(0)
         data = b""
         for chunk in self._chunks():
             data += chunk

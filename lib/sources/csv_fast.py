@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from lib.config import Settings
-from lib.strict_reader import FIELD_LIMIT
+from lib.sources.interface import FIELD_LIMIT
 
 LF, CR, SPACE, LAST_VISIBLE = 10, 13, 32, 126
 
