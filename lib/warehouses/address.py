@@ -33,7 +33,8 @@ class Address:
 
     @property
     def url(self) -> str:
-        place = (self.host or "") + (f":{self.port}" if self.port else "")
+        host = f"[{self.host}]" if self.host and ":" in self.host else self.host or ""
+        place = host + (f":{self.port}" if self.port else "")
         return f"{self.scheme}://{place}/{self.database}?schema={self.schema}"
 
     @property
@@ -57,7 +58,7 @@ def read_address(url: str) -> Address:
     try:
         parts = urlsplit(url)
         database, port = unquote(parts.path.removeprefix("/")), parts.port
-        options = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
+        options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True)) if parts.query else {}
     except ValueError:
         raise usage from None
     schema = options.pop("schema", DEFAULT_SCHEMA)

@@ -94,6 +94,8 @@ class Clinic:
     config: dict[str, Any] = field(default_factory=dict)
     kind: str = "sqlite"
     """Of its warehouse."""
+    shares: Path | None = None
+    """The folder of the clinic whose schema on the server it writes too."""
 
     def __post_init__(self) -> None:
         self.input.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +120,7 @@ class Clinic:
     def _url(self) -> str | None:
         """None for the usual one, so that nothing is said of it in the config. On the server a schema of its own."""
         if self.kind == "postgres":
-            return f"{os.environ[WAREHOUSE_URL]}?schema=v{sha256(bytes(self.folder)).hexdigest()[:16]}"
+            return f"{os.environ[WAREHOUSE_URL]}?schema=v{sha256(bytes(self.shares or self.folder)).hexdigest()[:16]}"
         return None if self.kind == "sqlite" else f"{self.kind}:///{KINDS[self.kind]}"
 
     def _content(self) -> dict[str, Any]:

@@ -1,0 +1,55 @@
+"""Where a server's warehouse is, as its URL says it; and what no URL may hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lib.errors import UsageError
+from lib.layout import Layout
+from lib.warehouses.address import read_address
+
+
+@pytest.mark.parametrize(
+    ("url", "whole", "name"),
+    [
+        ("postgresql://db.clinic.org/visits", "postgresql://db.clinic.org/visits?schema=patient_visits", "visits"),
+        ("postgresql:///visits", "postgresql:///visits?schema=patient_visits", "visits"),
+        ("postgresql://h:5433/v?schema=own", "postgresql://h:5433/v?schema=own", "v.own"),
+        ("postgresql://[::1]:5433/v", "postgresql://[::1]:5433/v?schema=patient_visits", "v"),
+    ],
+)
+def test_a_server_s_url_is_read_and_written_whole(tmp_path: Path, url: str, whole: str, name: str) -> None:
+    address = read_address(url)
+    assert (address.url, address.file_name) == (whole, f"{name}.postgres")
+    assert read_address(address.url) == address
+    layout = Layout.at(tmp_path, url)
+    assert (layout.kind, layout.url) == ("postgres", whole)
+    assert layout.lock_file == tmp_path / f"{name}.postgres.lock"
+    assert layout.like(tmp_path / "copy").kind == "duckdb", "its copies are files"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://CANARY:CANARY@h/v", "postgresql://CANARY@h/v", "postgresql://CANARY:CANARY@/v", "postgresql://@h/v"],
+)
+def test_a_user_or_password_in_the_url_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(UsageError, match="PGUSER and PGPASSWORD") as told:
+        read_address(url)
+    assert "CANARY" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://h", "postgresql://h/", "postgresql://h/V", "postgresql://h/a-b", "postgresql://h/v?schema=A",
+        "postgresql://h/v?schema=", "postgresql://h/v?sslmode=off", "postgresql://h/v?password=CANARY",
+        "postgresql://h:x/v", "postgresql://h/v#x", "postgresql://h/v/w", "postgresql://h/" + "v" * 64,
+        "postgresql://h/v?schema=a'%3B--",
+    ],
+)  # fmt: skip
+def test_any_other_url_is_a_usage_error_in_one_line(url: str) -> None:
+    with pytest.raises(UsageError, match=r"must be written postgresql://host/database\?schema=name") as told:
+        read_address(url)
+    assert "\n" not in str(told.value) and "CANARY" not in str(told.value)
