@@ -9,6 +9,7 @@
 | FAULT_CALLS | the file calls of a run that are made to fail: every n-th | 1 |
 | FAULT_ACTIONS | what the call does, by name, separated by commas (tests/faults/shim.py) | all |
 | FAULT_KILLS | runs of the real command that are killed | 100 |
+| FAULT_KIND | the warehouse of those runs: sqlite, duckdb or postgres (a server of its own) | sqlite |
 | FAULT_SIGNALS | runs that get SIGINT, and as many that get SIGTERM | 3 |
 | FAULT_JOBS | lanes at a time | 2 |
 | FAULT_SEED | where the random instants begin | 1 |
@@ -27,15 +28,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from tests.faults import shim
 from tests.faults.report import Report
+from tests.servers.postgres import database_for_warehouses, running_postgres
 
 ROOT = Path(__file__).resolve().parents[2]
+WAREHOUSES = ("sqlite", "duckdb", "postgres")
 PARTS = ("steps", "files", "signals", "calls", "kills")
 SAID_EVERY = 15.0
 """Seconds between two lines of progress."""
@@ -49,6 +52,7 @@ class Sizes:
     stride: int
     actions: tuple[str, ...]
     kills: int
+    kind: str
     signals: int
     jobs: int
     seed: int
@@ -62,11 +66,15 @@ class Sizes:
         for name, given, known in (("FAULT_PARTS", parts, PARTS), ("FAULT_ACTIONS", actions, tuple(shim.ACTIONS))):
             if unknown := set(given) - set(known):
                 sys.exit(f"{name}: there is no {', '.join(sorted(unknown))}; there are {', '.join(known)}.")
+        kind = os.environ.get("FAULT_KIND", "sqlite")
+        if kind not in WAREHOUSES:
+            sys.exit(f"FAULT_KIND: there is no {kind}; there are {', '.join(WAREHOUSES)}.")
         return cls(
             parts,
             stride=max(1, _number("FAULT_CALLS", 1)),
             actions=actions,
             kills=_number("FAULT_KILLS", 100),
+            kind=kind,
             signals=_number("FAULT_SIGNALS", 3),
             jobs=max(1, _number("FAULT_JOBS", 2)),
             seed=_number("FAULT_SEED", 1),
@@ -87,7 +95,7 @@ def lanes_of(part: str, sizes: Sizes) -> list[list[str]]:
         return [["sweep", str(lane), str(jobs), str(sizes.stride), *sizes.actions] for lane in range(jobs)]
     if part == "kills":
         shares = [sizes.kills // jobs + (lane < sizes.kills % jobs) for lane in range(jobs)]
-        return [["kills", str(sizes.seed + lane), str(share)] for lane, share in enumerate(shares) if share]
+        return [["kills", str(sizes.seed + lane), str(share), sizes.kind] for lane, share in enumerate(shares) if share]
     if part == "signals":
         return [["signals", str(sizes.seed), str(sizes.signals)]]
     return [["cases" if part == "files" else part]]
@@ -160,8 +168,11 @@ def main() -> int:
     memory = Path("/dev/shm")
     place = os.environ.get("FAULT_FOLDER") or (memory if os.access(memory, os.W_OK) else None)
     interrupted = False
-    with tempfile.TemporaryDirectory(prefix="faults-", dir=place, ignore_cleanup_errors=True) as name:
-        folder = Path(name)
+    with ExitStack() as used:
+        if sizes.kind == "postgres":
+            used.enter_context(database_for_warehouses(used.enter_context(running_postgres())))
+        name = tempfile.TemporaryDirectory(prefix="faults-", dir=place, ignore_cleanup_errors=True)
+        folder = Path(used.enter_context(name))
         library = shim.build(folder) if "calls" in sizes.parts else folder
         lanes = Lanes(folder, library, report)
         try:

@@ -1,6 +1,6 @@
 """One lane of random kills of the real command: the parent, or a kernel alone, at any instant of a run.
 
-    python -m tests.faults.kills FOLDER SEED COUNT     prints one JSON line a try
+    python -m tests.faults.kills FOLDER SEED COUNT KIND     prints one JSON line a try
 
 A killed run is looked at, then the next one starts, which repairs or loads and may be killed in its turn. Every fourth
 or so is left alone: it must load, and end in exactly the tables of a twin clinic that nothing ever disturbed.
@@ -24,9 +24,9 @@ PARENT, KERNEL, NOTHING = "SIGKILL of the command", "SIGKILL of a kernel alone",
 class Lane:
     """A clinic whose runs are killed, and its undisturbed twin."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, kind: str) -> None:
         self.random = random.Random(seed)
-        self.world, self.twin = World(folder / "world"), World(folder / "twin")
+        self.world, self.twin = World(folder / "world", kind), World(folder / "twin", kind)
         self.world.begin()
         self.twin.begin(self.world.input)
         self.number = 0
@@ -108,9 +108,9 @@ class Lane:
             found.wrong.append(f"exit {code} with {found.tables} tables")
 
 
-def kill_at_random(folder: Path, seed: int, count: int) -> None:
+def kill_at_random(folder: Path, seed: int, count: int, kind: str) -> None:
     """Kill `count` runs; a line a try on the standard output."""
-    lane = Lane(folder, seed)
+    lane = Lane(folder, seed, kind)
     lane.measure()
     while lane.killed < count:
         expected = lane.deliver()
@@ -123,4 +123,4 @@ def kill_at_random(folder: Path, seed: int, count: int) -> None:
 
 
 if __name__ == "__main__":
-    kill_at_random(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    kill_at_random(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])

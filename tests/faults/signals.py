@@ -74,7 +74,7 @@ def foreign_kernelspec(lane: Lane, expected: Expected) -> Try:
 
 def try_all(folder: Path, seed: int, count: int) -> None:
     """Each case, the signals `count` times each; a line a try on the standard output."""
-    lane = Lane(folder, seed)
+    lane = Lane(folder, seed, "sqlite")
     lane.measure()
     say(**asdict(two_at_once(lane, lane.deliver())))
     say(**asdict(foreign_kernelspec(lane, lane.deliver())))

@@ -22,6 +22,7 @@ from lib.warehouses.choose import kind_named, kind_of
 from lib.warehouses.interface import Connection
 from tests.pipeline.clinic import csv_text, row
 from tests.privacy.canaries import plant
+from tests.servers.postgres import schema_url
 
 FIRST_CLOCK = datetime(2025, 3, 2, tzinfo=UTC)
 PUBLISHED = (
@@ -42,7 +43,9 @@ class World:
         self.kind = kind
         self.input = folder / "inbox" / "visits.csv"
         self.data_dir = folder / "data"
-        self.warehouse = self.data_dir / KINDS[kind]
+        self.url = schema_url(folder) if kind == "postgres" else f"{kind}:///{KINDS[kind]}"
+        self.layout = Layout.at(self.data_dir, self.url)
+        self.warehouse = self.layout.warehouse
         self.config = folder / "config.yaml"
 
     def begin(self, offered: Path | None = None) -> None:
@@ -52,7 +55,7 @@ class World:
         settings = {
             "source": {"path": str(offered or self.input)},
             "engine": {"threads": 1},
-            "warehouse": f"{self.kind}:///{self.warehouse.name}",
+            "warehouse": self.url,
         }
         self.config.write_text(yaml.safe_dump(settings))
 
@@ -78,11 +81,17 @@ class World:
 
     @contextmanager
     def copied(self) -> Iterator[Connection]:
-        """A copy of the warehouse: a reader of the real one would roll back what a killed writer left behind."""
+        """A copy of the warehouse: a reader of the real one would roll back what a killed writer left behind. A server
+        does that by itself: there it is the real one, in a transaction that sees one instant of it."""
+        if self.layout.server:
+            with closing(kind_named(self.kind).connect(self.layout, read_only=True)) as connection:
+                connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+                yield connection
+            return
         with tempfile.TemporaryDirectory(dir=self.folder.parent) as copies:
             for path in self.data_dir.glob(f"{self.warehouse.name}*"):
                 shutil.copyfile(path, Path(copies, path.name))
-            layout = Layout.at(Path(copies), f"{self.kind}:///{self.warehouse.name}")
+            layout = Layout.at(Path(copies), self.url)
             with closing(kind_named(self.kind).connect(layout)) as connection:
                 yield connection
 

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import subprocess
 import sys
 from contextlib import closing
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +26,7 @@ from lib.run import Options, Run
 from lib.state import write_state_copy
 from lib.warehouse import open_warehouse
 from lib.warehouses.choose import kind_named
-from tests.servers.postgres import WAREHOUSE_URL
+from tests.servers.postgres import schema_url
 
 ROOT = Path(__file__).resolve().parents[2]
 COLUMNS = ("visit_id", "patient_id", "provider_id", "diagnosis_code", "visit_date", "visit_cost", "last_updated")
@@ -120,7 +118,7 @@ class Clinic:
     def _url(self) -> str | None:
         """None for the usual one, so that nothing is said of it in the config. On the server a schema of its own."""
         if self.kind == "postgres":
-            return f"{os.environ[WAREHOUSE_URL]}?schema=v{sha256(bytes(self.shares or self.folder)).hexdigest()[:16]}"
+            return schema_url(self.shares or self.folder)
         return None if self.kind == "sqlite" else f"{self.kind}:///{KINDS[self.kind]}"
 
     def _content(self) -> dict[str, Any]:

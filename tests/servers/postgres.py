@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,11 @@ WAREHOUSE_URL = "PATIENT_VISITS_TEST_POSTGRES"
 """Set while there is a database for warehouses: its URL. Each takes a schema of its own."""
 START_SECONDS, ATTEMPTS = 60, 5
 PR_SET_PDEATHSIG = 1
+
+
+def schema_url(folder: Path) -> str:
+    """The URL of the warehouse of a test's folder: a schema of its own."""
+    return f"{os.environ[WAREHOUSE_URL]}?schema=v{sha256(bytes(folder)).hexdigest()[:16]}"
 
 
 @dataclass
@@ -147,6 +153,18 @@ def running_postgres() -> Iterator[PostgresServer]:
             server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def database_for_warehouses(server: PostgresServer) -> Iterator[PostgresServer]:
+    """A database of the server that sorts texts by a language and not by their code points; this process and those that
+    it starts find it while the block lasts."""
+    with server.connect() as connection:
+        connection.execute("CREATE DATABASE clinic TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'sv'")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PGUSER", server.user)
+        patch.setenv(WAREHOUSE_URL, f"postgresql://{server.host}:{server.port}/clinic")
+        yield server
 
 
 @pytest.fixture(scope="session")
