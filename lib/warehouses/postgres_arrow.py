@@ -18,9 +18,11 @@ from lib.sql import identifier, literal, statement
 from lib.warehouses.interface import STAGED, Parameters
 
 BATCH_ROWS = 50_000
-NO_NUL = "\N{SYMBOL FOR NULL}"
-"""Stands for U+0000, which PostgreSQL keeps in no text. Only refused texts and carried ones can hold it."""
-ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"), ("\0", NO_NUL))
+SYMBOL = "\N{SYMBOL FOR NULL}"
+NO_NUL = ((SYMBOL, f"{SYMBOL}1"), ("\0", f"{SYMBOL}0"))
+"""U+0000, which PostgreSQL keeps in no text, stands there as ␀0, and ␀ itself as ␀1. Only refused and carried texts can
+hold it; what is read by `fetch_table` is as it was."""
+ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"), *NO_NUL)
 _TYPES = {
     pa.string(): 'TEXT COLLATE "C"',
     pa.int64(): "BIGINT",
@@ -86,6 +88,10 @@ def fetch_table(connection: Any, sql: str, parameters: Parameters, schema: pa.Sc
     if not received.tell():
         return schema.empty_table()
     received.seek(0)
+    return _as_it_was(_read(received, schema))
+
+
+def _read(received: io.BytesIO, schema: pa.Schema) -> pa.Table:
     return pyarrow.csv.read_csv(
         received,
         read_options=pyarrow.csv.ReadOptions(column_names=schema.names),
@@ -99,6 +105,16 @@ def fetch_table(connection: Any, sql: str, parameters: Parameters, schema: pa.Sc
             false_values=["f"],
         ),
     )
+
+
+def _as_it_was(table: pa.Table) -> pa.Table:
+    for place, field in enumerate(table.schema):
+        column = table.column(place)
+        if pa.types.is_string(field.type) and pc.any(pc.match_substring(column, SYMBOL)).as_py():
+            for plain, written in reversed(NO_NUL):
+                column = pc.replace_substring(column, written, plain)
+            table = table.set_column(place, field, column)
+    return table
 
 
 def _type(kind: pa.DataType) -> str:

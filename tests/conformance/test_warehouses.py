@@ -138,6 +138,24 @@ def test_a_rebuild_finds_no_difference_and_then_the_one_there_is(quick: Clinic) 
     assert found.table == "fact_visits" and found.columns == {"visit_cost_cents": 1}
 
 
+def test_a_text_that_is_no_text_everywhere_is_kept_and_never_said_to_change(quick: Clinic) -> None:
+    """U+0000 in a carried column and in a refused text."""
+    quick.config = {"carry": {"ward": "Ward"}}
+    rows = [
+        {**row("V1"), "Ward": "a\0b"},
+        {**row("V2"), "Ward": "\u2400"},
+        {**row("V3", provider_id="x\0y"), "Ward": ""},
+    ]
+    text = csv_text(rows, (*COLUMNS, "Ward"))
+    quick.deliver(text)
+    assert quick.run("2025-03-02T00:00:00Z").counts["inserted"] == 2
+    quick.deliver(text, "again.csv")
+    again = quick.run("2025-03-03T00:00:00Z", source=quick.input.with_name("again.csv"))
+    assert (again.counts["unchanged"], again.counts["newly_refused"]) == (2, 0)
+    settings = settings_from({**quick.config, "warehouse": quick.layout.url}, "config.yaml")
+    assert rebuild_tables(quick.layout, settings, lambda line: None).differences == ()
+
+
 def test_all_commands_work(clinic: Clinic) -> None:
     """Loaded, nothing new, held, refused, full refresh by the real command; then what looks at it."""
     clinic.deliver([row(f"V{number}", patient_id=f"P{number}") for number in range(12)] + [row("", patient_id="P1")])
