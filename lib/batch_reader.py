@@ -11,7 +11,7 @@ from lib.deliveries import Delivery
 from lib.errors import DeliveryRefused
 from lib.layout import Layout
 from lib.raw import open_snapshot
-from lib.sources.csv import CsvReader
+from lib.sources.choose import format_named, format_of
 from lib.sources.interface import Reading, records_schema
 
 
@@ -52,7 +52,8 @@ class BatchReader:
 
     def _delivery(self, delivery: Delivery) -> Iterator[pa.RecordBatch]:
         with open_snapshot(self._layout, delivery) as raw:
-            reader = CsvReader(raw, self._settings, delivery.name)
+            kind = format_named(format_of(delivery.name, self._settings))
+            reader = kind.open_reader(raw, self._settings, delivery.name)
             for batch in reader.batches():
                 sequence = pa.repeat(pa.scalar(delivery.sequence, pa.int64()), batch.num_rows)
                 yield pa.RecordBatch.from_arrays([sequence, *batch.columns], schema=self._schema)

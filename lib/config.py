@@ -105,6 +105,7 @@ Identifier = Annotated[str, AfterValidator(_identifier)]
 Name = Annotated[str, AfterValidator(_not_blank)]
 Character = Annotated[str, AfterValidator(_one_character)]
 Formats = Annotated[tuple[str, ...], AfterValidator(_formats)]
+FileFormat = Literal["csv", "ndjson", "parquet"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Regex = Annotated[str, AfterValidator(_regex)]
 
@@ -118,6 +119,7 @@ class Source(_Frozen):
 
     name: Identifier = "clinic"
     path: Name = "data/input/patient_visits.csv"
+    format: FileFormat | None = None
     deliveries: Literal["incremental", "full"] = "incremental"
     deletes: Literal["report", "mark"] = "report"
     delimiter: Character = ","
@@ -258,6 +260,8 @@ class Settings(_Frozen):
                 **dict.fromkeys(("columns", "carry", "formats", "null_markers", "rules"), True),
             },
         )
+        if self.source.format:
+            deciding["source"]["format"] = self.source.format
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 

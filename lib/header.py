@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from lib.config import CANONICAL, REQUIRED, Settings
 from lib.errors import DeliveryRefused
@@ -18,20 +18,23 @@ def trimmed(name: str) -> str:
     return name.strip(" \t")
 
 
-def match_header(header: Sequence[str], settings: Settings, name: str) -> dict[str, int]:
-    """Our name of every wanted column → index of its field in `header`, one-to-one.
+def match_header(
+    header: Sequence[str], settings: Settings, name: str, *, may_lack: Collection[str] = (), of_text: bool = True
+) -> dict[str, int]:
+    """Our name of every wanted column → index of its field in `header`, one-to-one; `may_lack` columns may be missing.
 
     A field is a column's when it equals the configured name after trimming space and tab and ignoring case. `name` is
     the delivery's name in messages. Raises DeliveryRefused when a column is missing, ambiguous or duplicated. Names
     from the file are shown only when an expected one is among them: the first row of a headerless file is a patient.
     Nor is a name with a digit shown, nor any beside what looks like a value: a row may have run into the header.
+    `of_text`: whether the header is the first row of a text, so that a delimiter or the row itself may be wrong.
     """
     fields = [trimmed(field) for field in header]
     keys = [field.casefold() for field in fields]
     wanted = {ours: trimmed(theirs).casefold() for ours, theirs in settings.wanted.items()}
     if not set(wanted.values()) & set(keys):
-        raise DeliveryRefused(f"{name}: {_unrecognised(fields, settings)}")
-    missing = [ours for ours, key in wanted.items() if key not in keys]
+        raise DeliveryRefused(f"{name}: {_unrecognised(fields, settings, of_text)}")
+    missing = [ours for ours, key in wanted.items() if key not in keys and ours not in may_lack]
     if missing:
         unclaimed = [at for at, key in enumerate(keys) if fields[at] and key not in wanted.values()]
         raise DeliveryRefused(f"{name}: {_missing(missing, _tellable(fields, unclaimed), settings)}")
@@ -52,11 +55,17 @@ def match_header(header: Sequence[str], settings: Settings, name: str) -> dict[s
                 f"{name}: {_names(sharers)} are all mapped to one column, {_names([settings.wanted[ours]])}. "
                 "Map each to its own in config.yaml."
             )
-    return {ours: keys.index(key) for ours, key in wanted.items()}
+    return {ours: keys.index(key) for ours, key in wanted.items() if key in keys}
 
 
-def _unrecognised(fields: list[str], settings: Settings) -> str:
+def _unrecognised(fields: list[str], settings: Settings, of_text: bool) -> str:
     """What to say of a first row that may be a patient's: nothing that is in it."""
+    expected = settings.wanted.values()
+    if not of_text:
+        return (
+            f"none of the {len(expected)} expected columns ({_names(expected)}) is in it. "
+            "Map its names under 'columns' in config.yaml."
+        )
     configured = settings.source.delimiter
     others = [mark for mark in DELIMITERS if mark != configured and mark in "".join(fields)]
     if len(fields) == 1 and others:
@@ -64,7 +73,6 @@ def _unrecognised(fields: list[str], settings: Settings) -> str:
             f"the header is one field with {DELIMITERS[others[0]]} in it; the delimiter configured is {configured!r}. "
             "Set 'delimiter' under 'source' in config.yaml."
         )
-    expected = settings.wanted.values()
     return (
         f"none of the {len(expected)} expected columns ({_names(expected)}) is in the first row. "
         "Have it sent with a header row, or map its names under 'columns' in config.yaml."

@@ -124,6 +124,13 @@ class _Hashed:
     def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
         return self._stream.seek(place, whence)
 
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    @property
+    def closed(self) -> bool:
+        return self._stream.closed
+
     def sha256(self) -> str:
         """Of the whole file: what was not read yet is read now."""
         self._stream.seek(self._size)

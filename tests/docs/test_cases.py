@@ -91,7 +91,7 @@ FILES_AND_VALUES = {
     "years at the ends of time": [f"{VALUE}[dates out of range]"],
     "ids that look like something else": [f"{FILES}::test_ids_are_verbatim_after_trimming"],
     "a field too long": [
-        f"{MALFORMED}[field over 1 MiB]", "unit/test_reader.py::test_field_of_exactly_1_mib_is_a_value",
+        f"{MALFORMED}[field over 1 MiB]", "unit/sources/test_csv.py::test_field_of_exactly_1_mib_is_a_value",
     ],
     "formulas, SQL, markup": [f"{FILES}::test_formulas_sql_and_markup_are_texts"],
     "packed files": [

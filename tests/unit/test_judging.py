@@ -21,7 +21,7 @@ from lib.judging import judged_batch
 from lib.staging import row_hash
 from lib.window import Window
 from tests.model_rows import COLUMNS, Contract, Row
-from tests.unit.test_reader import is_visible
+from tests.unit.sources.test_csv import is_visible
 
 CLOCK = datetime(2025, 3, 2, 6, tzinfo=UTC)
 GOOD = {
