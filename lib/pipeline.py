@@ -127,7 +127,7 @@ def _run_notebooks(
                     _raise_lost_signal()
         except KeyboardInterrupt as signalled:
             interrupt = signalled
-        with _signals_ignored():
+        with _signals_noted():
             return _close(run, executions, interrupt, stages)
 
 
@@ -316,12 +316,16 @@ def _raise_lost_signal() -> None:
 
 
 @contextmanager
-def _signals_ignored() -> Iterator[None]:
-    """While the record is closed: a second Ctrl-C would leave it open."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+def _signals_noted() -> Iterator[None]:
+    """While the record is closed: a second Ctrl-C would leave it open. Who began the run hears of it: `was_signalled`."""
+
+    def note(number: int, frame: FrameType | None) -> None:
+        _signalled.append(number)
+
+    wanted = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, note) for number in wanted}
     try:
         yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
+        for number, handler in before.items():
             signal.signal(number, handler)

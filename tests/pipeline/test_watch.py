@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from lib import arrivals, watch
+from lib import arrivals, pipeline, watch
 from lib.arrivals import Arrivals
 from lib.errors import StoredDataChanged, TemporaryFailure
 from lib.pipeline import Ended
@@ -249,3 +249,13 @@ def test_each_delivery_has_its_run_and_a_signal_ends_the_watch(tmp_path: Path) -
     assert [each["counts"]["rows_read"] for each in manifests()] == [3, 3, 3]
     verified = subprocess.run([*words, "verify", "--data-dir", str(data_dir)], cwd=ROOT, capture_output=True, text=True)
     assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+def test_a_signal_while_the_record_is_closed_is_not_lost() -> None:
+    with pipeline._signals_as_interrupts():
+        with pipeline._signals_noted():
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGINT)
+        assert pipeline.was_signalled()
+    with pipeline._signals_as_interrupts():
+        assert not pipeline.was_signalled()
