@@ -317,7 +317,7 @@ def _raise_lost_signal() -> None:
 
 @contextmanager
 def _signals_noted() -> Iterator[None]:
-    """While the record is closed: a second Ctrl-C would leave it open. Who began the run hears of it: `was_signalled`."""
+    """While the record is closed: a second Ctrl-C would leave it open. See `was_signalled`."""
 
     def note(number: int, frame: FrameType | None) -> None:
         _signalled.append(number)

@@ -87,11 +87,17 @@ def processes_of(world: World) -> list[int]:
     return found
 
 
-def still_alive(world: World) -> list[int]:
-    """Processes of this world that do not end by themselves; they are killed."""
-    end = time.monotonic() + DYING_SECONDS
+def still_alive(world: World, usual: float = 0.0) -> list[str]:
+    """Processes of this world that do not end by themselves, in their own words; they are killed. A machine where a run
+    takes `usual` seconds takes its time to end one."""
+    end = time.monotonic() + max(DYING_SECONDS, usual)
     while (left := processes_of(world)) and time.monotonic() < end:
         time.sleep(0.05)
+    found = []
     for each in left:
-        os.kill(each, signal.SIGKILL)
-    return left
+        with suppress(OSError):
+            words = Path(f"/proc/{each}/cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
+            state = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()[0]
+            found.append(f"{words[-200:]}({state})")
+            os.kill(each, signal.SIGKILL)
+    return found

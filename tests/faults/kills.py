@@ -88,8 +88,8 @@ class Lane:
         """What must hold after any run of the real command: an end, no process left, old tables or new."""
         if found.exit_code is None:
             found.wrong.append("it hung")
-        if left := still_alive(self.world):
-            found.wrong.append(f"{len(left)} processes outlived the run")
+        if left := still_alive(self.world, self.seconds):
+            found.wrong.append(f"{len(left)} processes outlived the run: {'; '.join(left)}")
         tables = self.world.published()
         found.tables = "new" if tables == expected.new else "old" if tables == expected.old else "between"
         if found.tables == "between":
