@@ -16,7 +16,7 @@ from typing import Self
 
 from lib.config import resolve
 from lib.errors import DeliveryRefused
-from lib.raw import list_offers
+from lib.sources.files import list_offers
 
 Fingerprint = tuple[int, int, int]
 """Bytes, nanoseconds of the last change, inode."""

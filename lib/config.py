@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from lib import dates
 from lib.errors import UsageError
+from lib.sources.query_settings import Query
 
 ROOT = Path(__file__).resolve().parent.parent
 """The project's root: relative paths in the config and in notebook parameters start here."""
@@ -118,8 +119,10 @@ class Source(_Frozen):
     """Where deliveries come from and how their text is written."""
 
     name: Identifier = "clinic"
+    kind: Literal["files", "query"] = "files"
     path: Name = "data/input/patient_visits.csv"
     format: FileFormat | None = None
+    query: Query = Query()
     deliveries: Literal["incremental", "full"] = "incremental"
     deletes: Literal["report", "mark"] = "report"
     delimiter: Character = ","
@@ -131,6 +134,16 @@ class Source(_Frozen):
     def _delimiter_is_not_quote(self) -> Source:
         if self.delimiter == self.quote:
             raise ValueError("delimiter and quote must differ")
+        return self
+
+    @model_validator(mode="after")
+    def _a_query_is_told(self) -> Source:
+        if self.kind == "query" and self.query.url is None:
+            raise ValueError("kind: query needs query.url, as postgresql://reader@host/database")
+        if self.kind == "query" and (self.query.sql is None) == (self.query.sql_file is None):
+            raise ValueError("kind: query needs either query.sql or query.sql_file")
+        if self.kind == "query" and self.format not in (None, "parquet"):
+            raise ValueError("the result of a query is kept as parquet; leave 'format' out")
         return self
 
     @model_validator(mode="after")

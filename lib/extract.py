@@ -11,33 +11,50 @@ from lib.config import resolve
 from lib.decisions import record_decision
 from lib.deliveries import Batch, Delivery, Standing, choose_batch, read_ledger, record_delivery, standings
 from lib.errors import DeliveryRefused
-from lib.raw import Offer, find_snapshot, ledger_key, list_offers, take_delivery
+from lib.raw import find_snapshot, take_delivery
 from lib.run import Run
+from lib.sources.choose import format_of
+from lib.sources.files import ledger_key, list_offers
+from lib.sources.interface import Offer
 from lib.warehouse import writing
 
 
 def look_at_source(run: Run) -> list[Offer]:
-    """The files that the source offers now, in name order.
+    """What the source offers now: files in name order, or the result of its query, which is not asked yet.
 
-    Raises DeliveryRefused when a named file is not there, or where it was there is a folder now.
+    Raises DeliveryRefused when a named file is not there, or where it was there is a folder now; UsageError for a query
+    that cannot be asked.
     """
+    if run.settings.source.kind == "query":
+        from lib.sources.query import QueryOffer
+
+        query = QueryOffer.of(run.settings, run.window)
+        run.manifest.record(query=query.told)
+        return [query]
     path = resolve(run.settings.source.path)
     if path.is_dir() and any(each.path == ledger_key(path) for each in read_ledger(run.layout, run.source)):
         raise DeliveryRefused(f"{path.name}: was a file and is a folder now; check source.path in the config.")
-    return list_offers(run.settings.source.path)
+    return [*list_offers(run.settings.source.path)]
 
 
 def take_deliveries(run: Run, offers: list[Offer]) -> list[Delivery]:
-    """Take every offered file whose bytes differ from its last delivery; file by file, in name order.
+    """Take everything offered whose bytes differ from its last delivery; file by file, in name order.
 
-    Raises DeliveryRefused for a file that cannot be taken; what was taken before it stays pending.
+    Raises DeliveryRefused for a file that cannot be taken; what was taken before it stays pending. Raises
+    TemporaryFailure when the database of a query is away, UsageError when it refuses the query.
     """
     taken = []
     with writing(run.layout) as connection:
         for offer in offers:
             ledger = read_ledger(run.layout, run.source)
             delivery = take_delivery(
-                run.layout, offer, ledger, source=run.source, clock=instant_text(run.as_of), run_id=run.run_id
+                run.layout,
+                offer,
+                ledger,
+                source=run.source,
+                clock=instant_text(run.as_of),
+                run_id=run.run_id,
+                kind=format_of(offer.name, run.settings),
             )
             if delivery:
                 record_delivery(run.layout, connection, delivery)
@@ -112,12 +129,12 @@ def delivery_standings(run: Run) -> list[Standing]:
 
 
 def offers_frame(offers: list[Offer], run: Run) -> pd.DataFrame:
-    """One row per offered file: its name, size, and the last delivery of its path."""
+    """One row per offer: its name, its size where it is known, and the last delivery of its path."""
     last = {each.path: each for each in read_ledger(run.layout, run.source)}
     return pd.DataFrame(
         {
-            "file": [each.path.name for each in offers],
-            "bytes": [each.path.stat().st_size if each.path.exists() else None for each in offers],
+            "file": [each.name for each in offers],
+            "bytes": pd.array([each.bytes for each in offers], "Int64"),
             "last delivery": [str(last[each.key].sequence) if each.key in last else "none" for each in offers],
         }
     )

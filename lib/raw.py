@@ -1,71 +1,53 @@
-"""Raw: what the source offers, taken as deliveries, kept byte for byte as snapshots."""
+"""Raw: what a source offers, taken as deliveries, kept byte for byte as snapshots."""
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
 from lib.clock import file_stamp, parse_instant
-from lib.config import ROOT, resolve
+from lib.config import FileFormat
 from lib.deliveries import Delivery
 from lib.errors import DeliveryRefused, StoredDataChanged
 from lib.files import CHUNK_BYTES, TEMPORARY_PREFIX, sha256_of_file, sync_folder
 from lib.layout import Layout
-
-GZIP_MAGIC = b"\x1f\x8b"
-
-
-@dataclass(frozen=True)
-class Offer:
-    """One file that the source offers now. `key` is its path in the ledger."""
-
-    path: Path
-    key: str
-
-
-def list_offers(source_path: str) -> list[Offer]:
-    """The files of a file, folder or glob, in name order. Raises DeliveryRefused when a named file is not there.
-
-    A folder offers its files, not its subfolders; names that begin with a dot are somebody's unfinished writing.
-    """
-    path = resolve(source_path)
-    if any(mark in source_path for mark in "*?[") and not path.exists():
-        found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207 (absolute)
-        return [_offer(each) for each in found if not each.is_dir()]
-    if path.is_dir():
-        found = sorted(each for each in path.iterdir() if not each.name.startswith("."))
-        return [_offer(each) for each in found if not each.is_dir()]
-    return [_offer(path)]
+from lib.sources.gzipped import GZIP_MAGIC
+from lib.sources.interface import Offer
 
 
 def take_delivery(
-    layout: Layout, offer: Offer, ledger: list[Delivery], *, source: str, clock: str, run_id: str
+    layout: Layout,
+    offer: Offer,
+    ledger: list[Delivery],
+    *,
+    source: str,
+    clock: str,
+    run_id: str,
+    kind: FileFormat = "csv",
 ) -> Delivery | None:
     """Keep the offered bytes in the raw layer; None when they are those of the path's last delivery.
 
-    Bytes that are known already make a delivery without a second file. Raises DeliveryRefused: not a regular file,
-    cannot be read, empty, changed twice while it was read.
+    Bytes that are known already make a delivery without a second file. `kind` is the format that they are written in.
+    Raises DeliveryRefused for a file that cannot be taken; TemporaryFailure and UsageError for a query that gave no
+    result. Nothing is kept then.
     """
     last = next((each for each in reversed(ledger) if each.path == offer.key), None)
-    if last and _same_bytes(offer, last):
+    if last and offer.is_still(last):
         return None
     folder = layout.raw / source
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     sequence = ledger[-1].sequence + 1 if ledger else 1
     copy = folder / f"{TEMPORARY_PREFIX}{sequence:06d}"
     try:
-        sha256, size = _copy_stable(offer, copy)
+        sha256, size = offer.copy_to(copy)
         if last and sha256 == last.sha256:
             return None
         known = next((each.snapshot for each in ledger if each.sha256 == sha256), None)
-        snapshot = known or f"{sequence:06d}_{file_stamp(parse_instant(clock))}_{sha256[:12]}{_extension(copy)}"
+        snapshot = known or f"{sequence:06d}_{file_stamp(parse_instant(clock))}_{sha256[:12]}{_ending(copy, kind)}"
         if not known:
             copy.replace(folder / snapshot)
             sync_folder(folder)
@@ -156,78 +138,8 @@ def _compare(sha256: str, delivery: Delivery) -> None:
         )
 
 
-def ledger_key(path: Path) -> str:
-    """A path as the ledger names it: relative to the project if inside."""
-    absolute = Path(os.path.abspath(path))  # noqa: PTH100 (links stay links)
-    return str(absolute.relative_to(ROOT)) if absolute.is_relative_to(ROOT) else str(absolute)
-
-
-def _offer(path: Path) -> Offer:
-    return Offer(path, ledger_key(path))
-
-
-@contextmanager
-def _open_regular(path: Path) -> Iterator[int]:
-    """A descriptor of a regular file. Looks before and after it opens, without waiting: a FIFO would hang a reader."""
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise DeliveryRefused(
-                f"{path.name}: is not a regular file; name a file, a folder or a glob under 'source'."
-            )
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        what = "is a broken link" if path.is_symlink() else "does not exist"
-        raise DeliveryRefused(f"{path.name}: {what}; check source.path in the config, or --source.") from None
-    except OSError as error:
-        raise DeliveryRefused(f"{path.name}: cannot be read ({os.strerror(error.errno or 0)}).") from None
-    try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise DeliveryRefused(f"{path.name}: is not a regular file; it changed while it was opened.")
-        yield handle
-    finally:
-        os.close(handle)
-
-
-def _fingerprint(handle: int) -> tuple[int, int, int]:
-    status = os.fstat(handle)
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def _same_bytes(offer: Offer, last: Delivery) -> bool:
-    """Whether the path still holds its last delivery: by size first, by hash when the size is the same."""
-    with _open_regular(offer.path) as handle:
-        if os.fstat(handle).st_size != last.bytes:
-            return False
-        digest = hashlib.sha256()
-        while chunk := os.read(handle, CHUNK_BYTES):
-            digest.update(chunk)
-        return digest.hexdigest() == last.sha256
-
-
-def _copy_stable(offer: Offer, copy: Path) -> tuple[str, int]:
-    """Copy a file that holds still, hashing on the way: its SHA-256 and size. A file that moves is read once more."""
-    for _ in range(2):
-        with _open_regular(offer.path) as handle, copy.open("wb") as stream:
-            before, digest, size = _fingerprint(handle), hashlib.sha256(), 0
-            while chunk := os.read(handle, CHUNK_BYTES):
-                digest.update(chunk)
-                size += len(chunk)
-                stream.write(chunk)
-            stream.flush()
-            os.fchmod(stream.fileno(), 0o400)
-            os.fsync(stream.fileno())
-            if _fingerprint(handle) == before and size == before[0]:
-                if not size:
-                    raise DeliveryRefused(f"{offer.path.name}: is empty (0 bytes); deliver it again.")
-                return digest.hexdigest(), size
-        copy.unlink()
-    raise DeliveryRefused(
-        f"{offer.path.name}: changed twice while it was read; deliver under another name, then rename."
-    )
-
-
-def _extension(copy: Path) -> str:
-    """The snapshot's extension: what the bytes are, not what the name says."""
+def _ending(copy: Path, kind: FileFormat) -> str:
+    """How the snapshot's name ends: its format, and .gz when the bytes are so, whatever the delivered name says."""
     with copy.open("rb") as stream:
-        packed = stream.read(2) == GZIP_MAGIC
-    return ".csv.gz" if packed else ".csv"
+        packed = kind != "parquet" and stream.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+    return f".{kind}.gz" if packed else f".{kind}"

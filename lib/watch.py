@@ -63,10 +63,17 @@ def watch(
     tell: Callable[[Watched], None],
 ) -> int:
     """Run for each delivery until a signal comes; the exit code: 0, that of a run that was interrupted, or of one after
-    which a person must look. `tell` hears of each run. When the code is edited, this process starts itself again."""
+    which a person must look. `tell` hears of each run. When the code is edited, this process starts itself again.
+
+    Raises UsageError for a source that is a query: nothing tells when its result has changed."""
     began_with = code_hashes()
     failures, pause_until = 0, 0.0
-    with _stopping() as stopped, Arrivals(load_settings(config_file, **given).source.path) as arrivals:
+    source = load_settings(config_file, **given).source
+    if source.kind != "files":
+        raise UsageError(
+            "watch: waits for files, and the config's source is a query; run that by a timer such as cron."
+        )
+    with _stopping() as stopped, Arrivals(source.path) as arrivals:
         while not stopped():
             new = arrivals.whole() if time.monotonic() >= pause_until else {}
             if not new:

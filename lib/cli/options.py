@@ -32,7 +32,7 @@ Archive = Annotated[
 
 SourcePath = Annotated[
     str | None,
-    typer.Option("--source", metavar="PATH", help="A file, folder or glob instead of the config's source.path."),
+    typer.Option("--source", metavar="PATH", help="A file, folder or glob instead of the config's source."),
 ]
 LookbackHours = Annotated[
     float | None, typer.Option(min=0, help="How far behind the watermark rows are still looked at.")
@@ -43,6 +43,7 @@ def given_settings(source: str | None, warehouse: str | None, lookback_hours: fl
     """What was given on the command line in place of the config's settings, dotted as load_settings takes them."""
     given = {
         "source__path": from_here(source) if source else None,
+        "source__kind": "files" if source else None,
         "warehouse": warehouse_from_here(warehouse),
         "window__lookback_hours": lookback_hours,
     }

@@ -1,4 +1,4 @@
-"""What every format of delivery offers: its records as texts, whatever they were written as.
+"""What every source offers, and every format of delivery: its records as texts, whatever they were written as.
 
 Judging (lib/sql/duckdb/judge.sql) reads these texts and nothing else, so a value means the same in every format.
 """
@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Protocol
 
 import pyarrow as pa
 
 from lib.config import Settings
+from lib.deliveries import Delivery
 
 FIELD_LIMIT = 1 << 20
 """Characters in one field; a longer one makes its record malformed."""
@@ -37,6 +39,28 @@ def records_schema(settings: Settings) -> pa.Schema:
     """The columns of `Reader.batches`."""
     texts = [(ours, pa.string()) for ours in settings.wanted]
     return pa.schema([("source_line", pa.int64()), *texts, (MALFORMED, pa.string()), (IS_VISIBLE, pa.bool_())])
+
+
+class Offer(Protocol):
+    """Something that a source offers now: a file, or the result of a query."""
+
+    @property
+    def key(self) -> str:
+        """What it is called in the ledger: its deliveries are compared with those of this key."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages. Its ending may tell the format."""
+
+    @property
+    def bytes(self) -> int | None:
+        """How long it is, where that is known before it is taken."""
+
+    def is_still(self, last: Delivery) -> bool:
+        """Whether it is known, without taking it, to be its last delivery still."""
+
+    def copy_to(self, copy: Path) -> tuple[str, int]:
+        """Write it whole to `copy`, read-only and synced: its SHA-256 and size."""
 
 
 class Reader(Protocol):

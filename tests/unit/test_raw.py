@@ -19,7 +19,8 @@ from lib.config import ROOT
 from lib.deliveries import Delivery
 from lib.errors import DeliveryRefused, StoredDataChanged
 from lib.layout import Layout
-from lib.raw import Offer, check_snapshot, find_snapshot, list_offers, open_snapshot, take_delivery
+from lib.raw import check_snapshot, find_snapshot, open_snapshot, take_delivery
+from lib.sources.files import FileOffer, list_offers
 
 CLOCK = "2025-03-02T00:00:00.000000+00:00"
 
@@ -41,7 +42,7 @@ class Ledger:
         path = self.file.with_name(name)
         if content is not None:
             path.write_bytes(content)
-        offer = Offer(path, str(path))
+        offer = FileOffer(path, str(path))
         taken = take_delivery(self.layout, offer, self.entries, source="clinic", clock=CLOCK, run_id="000001-x")
         if taken:
             self.entries.append(taken)
