@@ -64,7 +64,7 @@ class QueryOffer:
         """The config's query within the run's window. Raises UsageError when its SQL cannot be had or does not fit."""
         query = settings.source.query
         sql = query.sql or _read(query.sql_file or "")
-        offer = cls(query, sql, window.cutoff or EARLY, window.watermark or EARLY)
+        offer = cls(query, sql, max(window.cutoff or EARLY, EARLY), window.watermark or EARLY)
         asked = offer._statement()._bindparams
         if unknown := sorted(asked.keys() - {"cutoff", "watermark"}):
             raise UsageError(
@@ -156,7 +156,7 @@ class QueryOffer:
         """The asked parameters. SQLite has no instants: there they are texts that its date functions read."""
         given = {"cutoff": self.cutoff, "watermark": self.watermark}
         asked = {name: given[name] for name in self._statement()._bindparams}
-        return {name: f"{each:%Y-%m-%dT%H:%M:%S.%f}Z" for name, each in asked.items()} if dialect == "sqlite" else asked
+        return {name: instant_text(each) for name, each in asked.items()} if dialect == "sqlite" else asked
 
 
 def _read(sql_file: str) -> str:

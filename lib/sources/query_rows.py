@@ -37,7 +37,7 @@ def write_rows(path: Path, names: Sequence[str], batches: Iterable[Sequence[Sequ
     schema = pa.schema([pa.field(name, pa.null()) for name in names])
     writer = _writer(path, schema)
     try:
-        for rows in batches:
+        for rows in filter(None, batches):
             columns = [_column(place, values) for place, values in enumerate(zip(*rows, strict=True), 1)]
             wider = _wider(schema, [column.type for column in columns])
             if wider != schema:
@@ -70,7 +70,7 @@ def _written_again(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
 
 def _wider(schema: pa.Schema, kinds: Sequence[pa.DataType]) -> pa.Schema:
     """The schema that holds both: of two types of a column that differ, text."""
-    both = zip(schema, kinds, strict=False) if kinds else ((field, field.type) for field in schema)
+    both = zip(schema, kinds, strict=True)
     return pa.schema([pa.field(field.name, _common(field.type, kind)) for field, kind in both])
 
 
@@ -132,9 +132,8 @@ def _texts(values: Sequence[Any]) -> pa.Array:
 def _text(value: Any) -> str:
     """The text that parquet_text.py gives for the value in a column of its own type."""
     if isinstance(value, datetime):
-        if value.tzinfo is None:
-            return f"{value:%Y-%m-%dT%H:%M:%S.%f}"
-        return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}+0000"
+        zone, clock = ("", value) if value.tzinfo is None else ("+0000", value.astimezone(UTC).replace(tzinfo=None))
+        return clock.isoformat(timespec="microseconds") + zone
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
