@@ -70,9 +70,7 @@ def watch(
     failures, pause_until = 0, 0.0
     source = load_settings(config_file, **given).source
     if source.kind != "files":
-        raise UsageError(
-            "watch: waits for files, and the config's source is a query; run that by a timer such as cron."
-        )
+        raise UsageError("watch: waits for files, but the source is a query; have a timer such as cron run that.")
     with _stopping() as stopped, Arrivals(source.path) as arrivals:
         while not stopped():
             new = arrivals.whole() if time.monotonic() >= pause_until else {}

@@ -16,7 +16,7 @@ import pytest
 
 from lib import arrivals, pipeline, watch
 from lib.arrivals import Arrivals
-from lib.errors import StoredDataChanged, TemporaryFailure
+from lib.errors import StoredDataChanged, TemporaryFailure, UsageError
 from lib.pipeline import Ended
 from tests.pipeline.clinic import ROOT, csv_text, row
 
@@ -140,6 +140,13 @@ class Rehearsed:
             progress=None,  # type: ignore[arg-type]
             tell=self.told.append,
         )
+
+
+def test_a_query_cannot_be_watched(tmp_path: Path) -> None:
+    config = tmp_path / "query.yaml"
+    config.write_text("source: {kind: query, query: {url: 'sqlite:///emr.db', sql: SELECT 1}}")
+    with pytest.raises(UsageError, match=r"^watch: waits for files, but the source is a query; "):
+        watch.watch(str(config), tmp_path, given={}, template=None, progress=None, tell=print)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("end", [0, 3, 4, 8])
