@@ -14,7 +14,7 @@ from lib.errors import DeliveryRefused
 from lib.raw import find_snapshot, take_delivery
 from lib.run import Run
 from lib.sources.choose import format_of
-from lib.sources.files import ledger_key, list_offers
+from lib.sources.files import FileOffer, ledger_key, list_offers
 from lib.sources.interface import Offer
 from lib.warehouse import writing
 
@@ -138,6 +138,13 @@ def offers_frame(offers: list[Offer], run: Run) -> pd.DataFrame:
             "last delivery": [str(last[each.key].sequence) if each.key in last else "none" for each in offers],
         }
     )
+
+
+def offers_text(offers: list[Offer]) -> str:
+    """What is offered, in words: `3 files`, or the result of a query."""
+    if any(isinstance(each, FileOffer) for each in offers) or not offers:
+        return f"{len(offers):,} {'file' if len(offers) == 1 else 'files'}"
+    return "the result of a query"
 
 
 def deliveries_frame(deliveries: tuple[Delivery, ...] | list[Delivery]) -> pd.DataFrame:

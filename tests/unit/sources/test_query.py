@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
-from lib.config import settings_from
+from lib.config import ROOT, load_settings, settings_from
 from lib.errors import PipelineError, TemporaryFailure, UsageError
 from lib.sources.query import QueryOffer
 from lib.window import Window
@@ -280,3 +282,30 @@ def test_the_password_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("EMR_PASSWORD", CANARY)
     assert one._engine().url.password == CANARY
     assert CANARY not in repr(one) and isinstance(failure(one, tmp_path), TemporaryFailure)
+
+
+# The example
+
+
+def test_the_example_asks_what_its_tables_can_answer(postgres_server: PostgresServer, tmp_path: Path) -> None:
+    """Its query on tables as its head tells them: a late evening in UTC is the next civil day; amounts are summed."""
+    text = (ROOT / "examples" / "emr_query.yaml").read_text()
+    database = postgres_server.fresh_database("emr")
+    with postgres_server.connect(database) as connection:
+        for name, columns in re.findall(r"(?m)^# +(\w+) +\((\w+ bigint.*)\)$", text):
+            connection.execute(f"CREATE TABLE {name} ({columns})")
+        connection.execute(
+            "INSERT INTO encounters VALUES (1, 'P1', 'D1', '2025-03-01 23:30Z', '2025-03-02 01:00Z'),"
+            " (2, 'P2', NULL, '2025-03-01 10:00Z', NULL)"
+        )
+        connection.execute("INSERT INTO charges VALUES (1, 12.50), (1, 0.05)")
+        connection.execute("INSERT INTO diagnoses VALUES (1, 2, 'B'), (1, 1, 'A')")
+    settings = load_settings(ROOT / "examples" / "emr_query.yaml")
+    query = settings.source.query.model_copy(update={"url": postgres_server.url(database)})
+    settings = settings.model_copy(update={"source": settings.source.model_copy(update={"query": query})})
+    found = rows(QueryOffer.of(settings, Window(DAY, 720)), tmp_path)
+    assert [tuple(each.values()) for each in found] == [
+        (1, "P1", "D1", "A", date(2025, 3, 2), Decimal("12.55"), datetime(2025, 3, 2, 1, tzinfo=UTC)),
+        (2, "P2", None, None, date(2025, 3, 1), None, None),
+    ]
+    assert set(found[0]) == set(settings.wanted.values())
