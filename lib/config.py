@@ -211,8 +211,9 @@ class Gate(_Frozen):
 
 
 class Engine(_Frozen):
-    """What the staging engine may use."""
+    """What stages: `duckdb` in this process. And what this process may use for it and for the tables."""
 
+    kind: Literal["duckdb"] = "duckdb"
     memory_limit: Annotated[str, Field(pattern=r"^(0\.0*[1-9]\d*|[1-9]\d*(\.\d+)?)(MiB|GiB)$")] = "1GiB"
     threads: int | None = Field(default=None, ge=1)
 

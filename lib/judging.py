@@ -1,6 +1,6 @@
 """Judging: records as text become typed rows with all their reasons, in one streaming plan.
 
-The transformation is lib/sql/duckdb/judge.sql; this module fills in what the config says about formats and limits.
+The transformation is judge.sql in lib/sql/staging; this module fills in what the config says about formats and limits.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from decimal import ROUND_DOWN, Decimal
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-import duckdb
 import pyarrow as pa
 
 from lib import dates
+from lib.batch_reader import BatchReader
 from lib.clock import parse_instant
 from lib.config import CANONICAL, Settings
 from lib.deliveries import Batch, Delivery
-from lib.engine import open_engine
-from lib.sql import identifier, literal, statement
+from lib.engines.choose import open_engine
+from lib.engines.interface import Engine
+from lib.sql import identifier, statement
 from lib.window import Window
 
 FIRST_INSTANT = "TIMESTAMP '0001-01-01 00:00:00'"
@@ -37,30 +38,24 @@ DELIVERY_SCHEMA = pa.schema(
         ("latest_visit_date", pa.date32()),
     ]
 )
+STEP_SCHEMA = pa.schema([("local_from", pa.timestamp("us")), ("offset_seconds", pa.int32())])
 
 
 @contextmanager
 def judged_batch(
-    batch: Batch, records: pa.RecordBatchReader, settings: Settings, window: Window, folder: Path
-) -> Iterator[duckdb.DuckDBPyConnection]:
+    batch: Batch, reader: BatchReader, settings: Settings, window: Window, folder: Path
+) -> Iterator[Engine]:
     """An engine that holds the batch's records typed and judged, as the table `judged`; it spills into `folder`.
 
-    `records` are the deliveries' records as text (lib/sources/interface.py) with their delivery_seq; they stream
-    through once, and what their reading raises is raised here.
+    The records are read once; what came of each delivery, and what ended the reading, is in the reader then.
     """
     with open_engine(settings.engine, folder) as engine:
-        judge_records(engine, batch, records, settings, window)
+        judge_records(engine, batch, reader, settings, window)
         yield engine
 
 
-def judge_records(
-    engine: duckdb.DuckDBPyConnection,
-    batch: Batch,
-    records: pa.RecordBatchReader,
-    settings: Settings,
-    window: Window,
-) -> None:
-    """Make the table `judged` of the records, and `batch_deliveries` of their deliveries with their clocks."""
+def judge_records(engine: Engine, batch: Batch, reader: BatchReader, settings: Settings, window: Window) -> None:
+    """Make the table `judged` of the reader's records, and `batch_deliveries` of their deliveries with their clocks."""
     deliveries = [
         (each.sequence, is_context, parse_instant(each.clock).replace(tzinfo=None), latest_visit_date(each, settings))
         for members, is_context in ((batch.deliveries, False), (batch.context, True))
@@ -68,46 +63,45 @@ def judge_records(
     ]
     columns = zip(DELIVERY_SCHEMA, zip(*deliveries, strict=True), strict=True)
     found = pa.table([pa.array(cells, field.type) for field, cells in columns], DELIVERY_SCHEMA)
-    engine.register("found", found)
-    engine.execute("CREATE TABLE batch_deliveries AS SELECT * FROM found")
-    engine.unregister("found")
+    engine.take("found", found)
+    engine.make("batch_deliveries", "SELECT * FROM found")
+    engine.drop("found")
     if settings.source.timezone != "UTC":
-        engine.execute("CREATE TABLE zone_steps (local_from TIMESTAMP, offset_seconds INTEGER)")
-        engine.executemany("INSERT INTO zone_steps VALUES (?, ?)", dates.offset_steps(settings.source.timezone))
-    engine.register("records", records)
-    engine.execute(judge_statement(settings, window))
-    engine.unregister("records")
+        steps = zip(STEP_SCHEMA, zip(*dates.offset_steps(settings.source.timezone), strict=True), strict=True)
+        engine.take("zone_steps", pa.table([pa.array(cells, field.type) for field, cells in steps], STEP_SCHEMA))
+    engine.read_records(reader)
+    engine.keep("judged", judge_statement(engine, settings, window))
+    engine.drop("records")
 
 
-def judge_statement(settings: Settings, window: Window) -> str:
+def judge_statement(engine: Engine, settings: Settings, window: Window) -> str:
     """The judging statement for these settings: pieces from the config, limits as literals, no value of the data."""
     columns = [*CANONICAL, *settings.carry]
     markers = settings.null_markers.model_dump()
-    cleaned = [_cleaned(name, markers.get(name, ()), name in settings.wanted) for name in columns]
-    raw = [f"r.{name}" if name in settings.wanted else "CAST(NULL AS VARCHAR)" for name in CANONICAL]
+    cleaned = [_cleaned(engine, name, markers.get(name, ()), name in settings.wanted) for name in columns]
+    raw = [f"r.{name}" if name in settings.wanted else "CAST(NULL AS STRING)" for name in CANONICAL]
     utc = settings.source.timezone == "UTC"
     rules = settings.rules
     most_exact = min(rules.max_visit_cost, MOST_EXACT).quantize(CENT, ROUND_DOWN)
     if settings.stamped:
         shift = "coalesce(zone_seconds, 0)" if utc else "coalesce(zone_seconds, z.offset_seconds)"
-        instant = f"local_stamp - to_seconds({shift})"
+        instant = f"seconds_before(local_stamp, {shift})"
         utc_stamp = f"CASE WHEN {instant} BETWEEN {FIRST_INSTANT} AND {LAST_INSTANT} THEN {instant} END"
     else:
         utc_stamp = "CASE WHEN NOT is_malformed THEN clock END"
     return statement(
-        "duckdb/judge",
+        "staging/judge",
+        engine.kind,
         raw_texts=",\n        ".join(f"{text} AS raw_{name}" for name, text in zip(CANONICAL, raw, strict=True)),
         texts=", ".join(f"raw_{name}" for name in CANONICAL),
         cleaned=",\n        ".join(cleaned),
         cast_date=_cast("visit_date", "DATE", settings.formats.visit_date),
         cast_stamp=_cast("last_updated", "TIMESTAMP", settings.formats.last_updated),
-        iso=_pattern("iso"),
-        visit_date=_visit_date(settings),
-        local_stamp=_local_stamp(settings),
+        iso=_pattern(engine, "iso"),
+        visit_date=_visit_date(engine, settings),
+        local_stamp=_local_stamp(engine, settings),
         utc_stamp=utc_stamp,
-        zone_join=""
-        if utc or not settings.stamped
-        else "ASOF LEFT JOIN zone_steps AS z ON p.local_stamp >= z.local_from",
+        zone_join="" if utc or not settings.stamped else statement("staging/zone_join", engine.kind),
         min_visit_date=f"DATE '{rules.min_visit_date.isoformat()}'",
         max_visit_cost=f"CAST('{rules.max_visit_cost:f}' AS DECIMAL(38, 18))",
         max_exact_cost=f"CAST('{most_exact:f}' AS DECIMAL(18, 2))",
@@ -124,12 +118,12 @@ def latest_visit_date(delivery: Delivery, settings: Settings) -> date:
     return local.date() + timedelta(days=settings.rules.max_future_days)
 
 
-def _cleaned(name: str, markers: tuple[str, ...], is_mapped: bool) -> str:
+def _cleaned(engine: Engine, name: str, markers: tuple[str, ...], is_mapped: bool) -> str:
     if not is_mapped:
-        return f"CAST(NULL AS VARCHAR) AS {identifier(name)}"
+        return f"CAST(NULL AS STRING) AS {identifier(name)}"
     value = f"clean(r.{identifier(name)}, r.is_visible)"
     if markers:
-        texts = ", ".join(literal(each.strip(" \t")) for each in markers)
+        texts = ", ".join(engine.literal(each.strip(" \t")) for each in markers)
         value = f"CASE WHEN {value} NOT IN ({texts}) THEN {value} END"
     return f"{value} AS {identifier(name)}"
 
@@ -139,25 +133,23 @@ def _cast(name: str, kind: str, formats: tuple[str, ...]) -> str:
     return f"TRY_CAST(c.{name} AS {kind})" if formats[0] == "iso" else f"CAST(NULL AS {kind})"
 
 
-def _pattern(declared: str) -> str:
-    return literal(dates.pattern_of(declared).replace(r"\d", "[0-9]"))
+def _pattern(engine: Engine, declared: str) -> str:
+    return engine.literal(dates.pattern_of(declared).replace(r"\d", "[0-9]"))
 
 
-def _visit_date(settings: Settings) -> str:
+def _visit_date(engine: Engine, settings: Settings) -> str:
     tries = [
-        f"iso_date(c.visit_date, {_pattern(each)})"
+        f"iso_date(c.visit_date, {_pattern(engine, each)})"
         if each == "iso"
-        else f"declared_clock(c.visit_date, {_pattern(each)}, {literal(each)})::DATE"
+        else f"CAST({engine.declared_clock('c.visit_date', each)} AS DATE)"
         for each in settings.formats.visit_date
     ]
     return f"coalesce({', '.join(tries)})"
 
 
-def _local_stamp(settings: Settings) -> str:
+def _local_stamp(engine: Engine, settings: Settings) -> str:
     tries = [
-        "iso_clock(c.last_updated, written_zone)"
-        if each == "iso"
-        else f"declared_clock(c.last_updated, {_pattern(each)}, {literal(each)})"
+        "iso_clock(c.last_updated, written_zone)" if each == "iso" else engine.declared_clock("c.last_updated", each)
         for each in settings.formats.last_updated
     ]
     return f"coalesce({', '.join(tries)})"

@@ -49,7 +49,7 @@ def stage_batch(run: Run) -> dict[int, Reading]:
     """
     batch = run_batch(run)
     reader = BatchReader(run.layout, run.settings, (*batch.deliveries, *batch.context))
-    with judged_batch(batch, reader.records, run.settings, run.window, run.staging) as engine:
+    with judged_batch(batch, reader, run.settings, run.window, run.staging) as engine:
         reader.require_sound()
         _require_accepted(run, batch, reader.refusals)
         _note_readings(run, reader.readings)

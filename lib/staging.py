@@ -1,30 +1,26 @@
 """Staging: judged rows, placed in the window, become one current version per visit, with what loading it will do.
 
-The transformation is the SQL in lib/sql/duckdb, run in the order of `settle_batch`. Most visits have one contending
+The transformation is the SQL in lib/sql/staging, run in the order of `settle_batch`. Most visits have one contending
 version and go straight through; only the contended ones are ordered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 
 from lib.config import CANONICAL, TEXT_COLUMNS, Settings
 from lib.deletions import count_absent_visits, count_restated_days, decide_deletions
 from lib.deliveries import Batch
-from lib.files import TEMPORARY_PREFIX
+from lib.engines.interface import Engine
 from lib.judging import timestamp
-from lib.sql import identifier, literal, statement
+from lib.sql import identifier, statement
 from lib.window import Window
 
-ROW_GROUP = 61_440
-"""Rows: half of the engine's default stays in the processor's cache, and is written for three quarters of the price."""
-KEY_SCHEMA = pa.schema([("visit_id", pa.string())])
 CurrentVersions = Callable[[pa.RecordBatchReader], pa.Table]
 """Given visit_ids, the table's current versions: visit_id, stamp, delivery_seq, source_line, row_hash, visit_date,
 deleted_seq, carried."""
@@ -76,53 +72,52 @@ class Staged:
         )
 
 
-def settle_batch(
-    engine: duckdb.DuckDBPyConnection, batch: Batch, settings: Settings, window: Window, held: Held, folder: Path
-) -> Staged:
+def settle_batch(engine: Engine, batch: Batch, settings: Settings, window: Window, held: Held, folder: Path) -> Staged:
     """Settle the batch that `engine` has judged beside what the tables hold, and write it into `folder`."""
     staged = Staged.in_folder(folder)
     _fetch_current(engine, settings, held)
     carried = _carried(settings)
+    also = "".join(f",\n    {name}" for name in carried)
     hashed = row_hash(settings)
-    engine.execute(statement("duckdb/versions", carried="".join(f",\n    {name}" for name in carried)))
-    engine.execute(statement("duckdb/contended"))
-    engine.execute(
-        statement(
-            "duckdb/order_versions",
+
+    def stated(name: str, **pieces: str) -> str:
+        return statement(f"staging/{name}", engine.kind, **pieces)
+
+    engine.view("versions", stated("versions", carried=also))
+    engine.make("contended", stated("contended"))
+    engine.make(
+        "ordered",
+        stated(
+            "order_versions",
             row_hash=hashed,
+            carried=also,
             carried_differ="".join(f" OR lag({name}) OVER w IS DISTINCT FROM {name}" for name in carried),
             refresh=str(batch.kind == "refresh").lower(),
-        )
+        ),
     )
-    engine.execute(statement("duckdb/settle"))
-    engine.execute(
-        statement(
-            "duckdb/staged",
-            carried="".join(f",\n    o.{name}" for name in carried),
-            carried_same=_carried_same("o", carried),
-        )
-    )
-    engine.execute("DROP TABLE ordered")
+    engine.make("settled", stated("settle"))
+    shown = "".join(f",\n    o.{name}" for name in carried)
+    engine.make("staged_contended", stated("staged", carried=shown, carried_same=_carried_same("o", carried)))
+    engine.drop("ordered")
     older = "NOT is_inside AND NOT is_context" if window.cutoff else "false"
-    engine.execute(statement("duckdb/outside", row_hash=hashed, carried_same=_carried_same("j", carried), older=older))
-    visits = statement(
-        "duckdb/visits",
-        source=literal(settings.source.name),
+    engine.make("outside", stated("outside", row_hash=hashed, carried_same=_carried_same("j", carried), older=older))
+    visits = stated(
+        "visits",
+        source=engine.literal(settings.source.name),
         row_hash=hashed,
-        carried="".join(f",\n    {name}" for name in carried),
+        carried=also,
         ordered="\n    ORDER BY v.visit_id" if held.takes_in_order else "",
     )
-    _write_parquet(engine, visits, staged.visits)
-    engine.execute(statement("duckdb/written", visits=literal(str(staged.visits))))
+    engine.write(visits, staged.visits)
+    engine.read_staged("staged_visits", staged.visits)
+    engine.view("staged", stated("written"))
     _collect_rejected(engine, settings, held.known_identities)
     deleted, restored = decide_deletions(engine, batch, settings, held)
-    _write_parquet(engine, "SELECT * FROM rejected ORDER BY delivery_seq, source_line", staged.rejected)
-    _write_parquet(engine, "SELECT * FROM deletions ORDER BY visit_id", staged.deletions)
-    _write_parquet(engine, statement("duckdb/answers"), staged.answers)
-    profile = statement("duckdb/profile", newest_known=timestamp(held.watermark))
-    _write_parquet(engine, profile, staged.profile)
-    lateness = statement("duckdb/lateness", watermark=timestamp(window.watermark))
-    _write_parquet(engine, lateness, staged.lateness)
+    engine.write("SELECT * FROM rejected ORDER BY delivery_seq, source_line", staged.rejected)
+    engine.write("SELECT * FROM deletions ORDER BY visit_id", staged.deletions)
+    engine.write(stated("answers"), staged.answers)
+    engine.write(stated("profile", newest_known=timestamp(held.watermark)), staged.profile, few=True)
+    engine.write(stated("lateness", watermark=timestamp(window.watermark)), staged.lateness, few=True)
     return replace(
         staged,
         absent_visits=count_absent_visits(engine, batch, settings, held.visit_count),
@@ -132,50 +127,33 @@ def settle_batch(
     )
 
 
-def _fetch_current(engine: duckdb.DuckDBPyConnection, settings: Settings, held: Held) -> None:
+def _fetch_current(engine: Engine, settings: Settings, held: Held) -> None:
     """What the table holds now of every visit that the batch names, as the table `current_versions`."""
     asked = "visit_id IS NOT NULL" if _holds_all(settings) else "is_accepted"
-
-    def keys() -> Iterator[pa.RecordBatch]:
-        yield from engine.sql(f"SELECT DISTINCT visit_id FROM judged WHERE {asked}").to_arrow_reader(100_000)
-
-    found = held.current_versions(pa.RecordBatchReader.from_batches(KEY_SCHEMA, keys()))
-    engine.register("found", found)
-    engine.execute(
-        "CREATE TABLE current_versions AS SELECT * REPLACE"
-        " (CAST(stamp AS TIMESTAMP) AS stamp, CAST(visit_date AS DATE) AS visit_date) FROM found"
-    )
-    engine.unregister("found")
+    engine.ask("answered", f"SELECT DISTINCT visit_id FROM judged WHERE {asked}", held.current_versions)
+    carried = "".join(f",\n    {name}" for name in _carried(settings))
+    engine.make("current_versions", statement("staging/current_versions", engine.kind, carried=carried))
+    engine.drop("answered")
 
 
 def _holds_all(settings: Settings) -> bool:
     return settings.source.deliveries == "full"
 
 
-def _collect_rejected(engine: duckdb.DuckDBPyConnection, settings: Settings, known_identities: KnownIdentities) -> None:
+def _collect_rejected(engine: Engine, settings: Settings, known_identities: KnownIdentities) -> None:
     joined = ", chr(31), ".join(f"coalesce({name}, '')" for name in CANONICAL)
-    engine.execute(
-        statement(
-            "duckdb/rejected",
-            raw_texts=",\n        ".join(f"texts[{place}] AS {name}" for place, name in enumerate(CANONICAL, 1)),
-            source=literal(settings.source.name),
-            joined_texts=joined,
-        )
-    )
-    identities = [row[0] for row in engine.execute("SELECT DISTINCT identity FROM refused").fetchall()]
-    known = pa.table({"known_identity": pa.array(sorted(known_identities(identities)), pa.string())})
-    engine.register("found", known)
-    engine.execute(
-        "CREATE TABLE rejected AS SELECT *, identity IN (SELECT known_identity FROM found) AS known FROM refused"
-    )
-    engine.unregister("found")
+    raw_texts = ",\n        ".join(f"text_at(texts, {place}) AS {name}" for place, name in enumerate(CANONICAL, 1))
+    source = engine.literal(settings.source.name)
+    refused = statement("staging/rejected", engine.kind, raw_texts=raw_texts, source=source, joined_texts=joined)
+    engine.make("refused", refused)
 
+    def known(identities: pa.RecordBatchReader) -> pa.Table:
+        asked = identities.read_all()["identity"].to_pylist()
+        return pa.table({"known_identity": pa.array(sorted(known_identities(asked)), pa.string())})
 
-def _write_parquet(engine: duckdb.DuckDBPyConnection, query: str, path: Path) -> None:
-    temporary = path.with_name(TEMPORARY_PREFIX + path.name)
-    written = f"FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {ROW_GROUP}"
-    engine.execute(f"COPY ({query}) TO {literal(str(temporary))} ({written})")
-    temporary.replace(path)
+    engine.ask("known", "SELECT DISTINCT identity FROM refused", known)
+    engine.make("rejected", "SELECT *, identity IN (SELECT known_identity FROM known) AS known FROM refused")
+    engine.drop("known")
 
 
 def _carried(settings: Settings) -> list[str]:

@@ -15,8 +15,9 @@ from lib.batch_reader import BatchReader
 from lib.config import Settings
 from lib.decisions import note_look
 from lib.deliveries import Batch, Standing, standings
+from lib.engines.duckdb import DuckDBEngine, open_database
 from lib.errors import UsageError
-from lib.judging import judged_batch
+from lib.judging import judge_records
 from lib.layout import Layout
 from lib.sql import statement
 from lib.staging import row_hash
@@ -88,11 +89,12 @@ def _find_rows(
     if not batch.deliveries:
         return []
     reader = BatchReader(layout, settings, batch.deliveries)
-    with judged_batch(batch, reader.records, settings, Window(None, 0), scratch) as engine:
+    with open_database(settings.engine, scratch) as connection:  # whatever stages: a look starts no cluster
+        judge_records(DuckDBEngine(connection), batch, reader, settings, Window(None, 0))
         reader.require_sound()
         query = statement("duckdb/trace", row_hash=row_hash(settings))
-        rows = engine.execute(query, {"visit_id": visit_id.strip(" \t")}).fetchall()
-        names = [column[0] for column in engine.description]
+        rows = connection.execute(query, {"visit_id": visit_id.strip(" \t")}).fetchall()
+        names = [column[0] for column in connection.description]
     found = (dict(zip(names, row, strict=True)) for row in rows)
     return [row for row in found if row["delivery_seq"] not in reader.refusals]  # which hold no row that can be read
 

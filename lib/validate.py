@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 from lib.clock import parse_instant
 from lib.config import CANONICAL
 from lib.deliveries import Delivery, Standing, mark
-from lib.engine import open_engine
+from lib.engines.duckdb import open_database
 from lib.errors import GateFailed, StoredDataChanged
 from lib.extract import delivery_standings, run_batch
 from lib.files import sha256_of_file
@@ -67,7 +67,7 @@ def staged_frame(run: Run) -> tuple[pd.DataFrame, bool]:
     # Hashes are spread evenly: under this one lie the smallest and a few more, so that few rows have to be sorted.
     share = min((limit + 10 * limit**0.5 + 10) / staged_rows, 1)
     highest = f"{int(share * (16**HASH_DIGITS - 1)):0{HASH_DIGITS}x}g"
-    with open_engine(run.settings.engine, run.staging) as engine:
+    with open_database(run.settings.engine, run.staging) as engine:
         columns = ", ".join(JUDGED_COLUMNS)
         rows = f"SELECT {columns} FROM read_parquet({literal(str(path))})"
         smallest = f"ORDER BY row_hash LIMIT {limit}"

@@ -1,6 +1,6 @@
 """What every source offers, and every format of delivery: its records as texts, whatever they were written as.
 
-Judging (lib/sql/duckdb/judge.sql) reads these texts and nothing else, so a value means the same in every format.
+Judging (judge.sql in lib/sql/staging) reads these texts and nothing else, so a value means the same in every format.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The statements: one a file, opened by a comment that states grain, key and interval.
 
-`duckdb/` is the engine's; `warehouse/`, `analytics/`, `checks/` are the warehouse's. There a statement is `name.sql`
-where every kind of warehouse understands it, else a file a kind: `name.sqlite.sql`, `name.duckdb.sql`.
+`staging/` is the engine's; `warehouse/`, `analytics/`, `checks/` are the warehouse's. A statement is `name.sql` where
+every kind of engine or warehouse understands it, else a file a kind: `name.sqlite.sql`, `name.duckdb.sql`.
 """
 
 from __future__ import annotations

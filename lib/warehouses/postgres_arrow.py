@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from lib.config import Engine
-from lib.engine import open_engine
+from lib.engines.duckdb import open_database
 from lib.sql import identifier, literal, statement
 from lib.warehouses.interface import STAGED, Parameters
 
@@ -46,7 +46,7 @@ def staged_tables(
     pieces = {name: literal(str(path)) for name, path in files.items()}
     pieces["carried"] = "".join(f",\n    {identifier(name)}" for name in carried)
     pieces["read"] = "true" if refresh else "is_written OR action <> 'unchanged'"
-    with open_engine(engine, folder) as opened:
+    with open_database(engine, folder) as opened:
         opened.register("refused", pa.table({"visit_key": pa.array([row[0] for row in refused], pa.string())}))
         for name in (*STAGED, "versions"):
             query = statement(f"warehouse/staged/{name}", "postgres", **pieces)

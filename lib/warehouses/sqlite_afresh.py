@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.config import Engine
-from lib.engine import open_engine
+from lib.engines.duckdb import open_database
 from lib.sql import identifier, literal, statement
 from lib.warehouses.sqlite_content import MOST_ARGUMENTS, add, forget, stored_columns
 from lib.warehouses.sqlite_counts import replace_counts
@@ -135,7 +135,7 @@ class Afresh:
 def _count(
     batch: Batch, columns: Sequence[str], values: Mapping[str, Any]
 ) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
-    with open_engine(batch.engine, batch.folder) as engine:
+    with open_database(batch.engine, batch.folder) as engine:
         threads = engine.execute("SELECT current_setting('threads')").fetchone()
         engine.execute(f"SET threads = {max(threads[0] - 1, 1) if threads else 1}")  # SQLite has a core of its own
         return count_days(engine, batch, columns, values), count_values(engine, batch, values)

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from lib.clock import parse_instant
 from lib.config import Engine
-from lib.engine import open_engine
+from lib.engines.duckdb import open_database
 from lib.errors import TemporaryFailure
 from lib.files import TEMPORARY_PREFIX
 from lib.sql import identifier, literal, statement
@@ -89,7 +89,7 @@ def _write_scratch(
     pieces["carried"] = "".join(f",\n    {identifier(name)}" for name in carried)
     scratch.unlink(missing_ok=True)
     pieces["read"] = "true" if refresh else "is_written OR action <> 'unchanged'"
-    with open_engine(engine, scratch.parent) as opened:
+    with open_database(engine, scratch.parent) as opened:
         opened.execute("SET preserve_insertion_order = true")
         opened.register("refused", refused)
         for name in (*STAGED, "versions"):

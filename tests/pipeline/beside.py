@@ -26,11 +26,12 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from lib import commit, engine, extract, load, pipeline, sql, validate, warehouse
+from lib import commit, extract, load, pipeline, sql, validate, warehouse
 from lib.clock import instant_text, parse_instant, short_instant
 from lib.config import Engine, Settings
 from lib.content import differing_parts
 from lib.decisions import discard_delivery, reinstate_delivery
+from lib.engines.duckdb import open_database
 from lib.files import read_json
 from lib.layout import Layout
 from lib.quarantine import waive_entries
@@ -128,22 +129,22 @@ def quick_pipeline() -> Iterator[None]:
             patches.enter_context(patch(f"lib.provenance.{name}", dict))
         patches.enter_context(patch.object(pipeline, "_make_pages"))
         patches.enter_context(patch("lib.quarantine.now", lambda: BASE - timedelta(days=5)))  # a waiver ends later
-        for module in ("judging", "warehouses.sqlite_arrow", "validate"):
-            patches.enter_context(patch(f"lib.{module}.open_engine", _one_engine))
+        for module in ("engines.duckdb", "warehouses.sqlite_arrow"):
+            patches.enter_context(patch(f"lib.{module}.open_database", _one_database))
         yield
 
 
 @cache
-def _engine() -> duckdb.DuckDBPyConnection:
+def _database() -> duckdb.DuckDBPyConnection:
     opened = ExitStack()
-    atexit.register(_engine.cache_clear)
+    atexit.register(_database.cache_clear)
     atexit.register(opened.close)
-    return opened.enter_context(engine.open_engine(Engine(threads=1), MEMORY))
+    return opened.enter_context(open_database(Engine(threads=1), MEMORY))
 
 
 @contextmanager
-def _one_engine(settings: Engine, folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    connection = _engine()
+def _one_database(settings: Engine, folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    connection = _database()
     try:
         yield connection
     finally:

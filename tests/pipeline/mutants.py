@@ -43,7 +43,11 @@ class Mutant:
     @property
     def text(self) -> str:
         """What `place` says without the mutant."""
-        return sql._text(self.place, "sqlite") if isinstance(self.place, str) else inspect.getsource(self.place)
+        return (
+            sql._text(self.place, "duckdb" if self.place.startswith("staging/") else "sqlite")
+            if isinstance(self.place, str)
+            else inspect.getsource(self.place)
+        )
 
 
 def visit(visit_id: str, hours: float = 0, **cells: str) -> Item:
@@ -66,27 +70,27 @@ def step(name: str) -> str:
 
 
 V1, V2 = visit("v1"), visit("v2")
-TELLING = "(j.visit_id IS NULL OR list_contains(j.reasons, 'invalid_visit_id'))"
+TELLING = "(j.visit_id IS NULL OR has_reason(j.reasons, 'invalid_visit_id'))"
 KEEPING = "    with kind_of(connection).keeping_load("
 MUTANTS = (
     Mutant(
         "> for >= at the cutoff",
-        "duckdb/judge", "parsed_stamp >= $cutoff", "parsed_stamp > $cutoff",
+        "staging/judge", "parsed_stamp >= $cutoff", "parsed_stamp > $cutoff",
         deliveries((V1,), (visit("late", -24),)),
     ),
     Mutant(
         "< in the merge: the older version wins",
-        "duckdb/order_versions", "ORDER BY stamp, ", "ORDER BY stamp DESC, ",
+        "staging/order_versions", "ORDER BY stamp, ", "ORDER BY stamp DESC, ",
         deliveries((V1,), (visit("v1", -1, visit_cost="20"),)),
     ),
     Mutant(
         "of equal stamps the earlier delivered wins",
-        "duckdb/order_versions", "ORDER BY stamp, delivery_seq,", "ORDER BY stamp, delivery_seq DESC,",
+        "staging/order_versions", "ORDER BY stamp, delivery_seq,", "ORDER BY stamp, delivery_seq DESC,",
         deliveries((V1,), (visit("v1", visit_cost="20"),)),
     ),
     Mutant(
         "watermark from refused rows",
-        "duckdb/profile", "max(stamp) FILTER (WHERE is_accepted AND is_inside)", "max(stamp) FILTER (WHERE is_inside)",
+        "staging/profile", "max(stamp) FILTER (WHERE is_accepted AND is_inside)", "max(stamp) FILTER (WHERE is_inside)",
         deliveries((visit("v1", -3), visit("v2", patient_id=""))),
     ),
     Mutant(
@@ -116,22 +120,22 @@ MUTANTS = (
     ),
     Mutant(
         "refused ids are not present",
-        "duckdb/deletions", "WHERE visit_id IS NOT NULL", "WHERE is_accepted",
+        "staging/deletions", "WHERE visit_id IS NOT NULL", "WHERE is_accepted",
         deliveries((V1, V2), (V1, visit("v2", visit_cost="x"))), MARKED,
     ),
     Mutant(
         "ids outside the window are not present",
-        "duckdb/deletions", "WHERE visit_id IS NOT NULL", "WHERE is_inside AND visit_id IS NOT NULL",
+        "staging/deletions", "WHERE visit_id IS NOT NULL", "WHERE is_inside AND visit_id IS NOT NULL",
         deliveries((V1, V2), (V1, visit("v2", -90))), MARKED,
     ),
     Mutant(
         "a delivery with an unreadable id implies deletes",
-        "duckdb/deletions", TELLING, "false",
+        "staging/deletions", TELLING, "false",
         deliveries((V1, V2), (V1, visit("", visit_cost="20"))), MARKED,
     ),
     Mutant(
         "absent before the visit was first delivered",
-        "duckdb/deletions", "coalesce(h.delivery_seq, $oldest - 1)", "$oldest - 1 + 0 * coalesce(h.delivery_seq, 0)",
+        "staging/deletions", "coalesce(h.delivery_seq, $oldest - 1)", "$oldest - 1 + 0 * coalesce(h.delivery_seq, 0)",
         (Deliver("1.csv", (V1,)), Deliver("2.csv", (V1, V2)), Run(BASE)), MARKED,
     ),
     Mutant(
@@ -141,7 +145,7 @@ MUTANTS = (
     ),
     Mutant(
         "what reappears unchanged stays deleted",
-        "duckdb/deletions", "WHERE visit_id IS NOT NULL",
+        "staging/deletions", "WHERE visit_id IS NOT NULL",
         "WHERE visit_id IN (SELECT visit_id FROM staged WHERE action <> 'unchanged')",
         deliveries((V1, V2), (V1,), (V1, V2)), MARKED,
     ),

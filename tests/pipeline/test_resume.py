@@ -64,7 +64,7 @@ def test_each_notebook_uses_its_own_file_what_it_imports_the_statements_it_names
         "lib/__init__.py",
         "requirements.lock",
     } <= of_02
-    assert {"lib/sql/__init__.py", "lib/sql/duckdb/judge.sql", "lib/sql/duckdb/macros/01_clean.sql"} <= of_02
+    assert {"lib/sql/__init__.py", "lib/sql/staging/judge.duckdb.sql", "lib/sql/duckdb/macros/01_clean.sql"} <= of_02
     assert "notebooks/03_validate.ipynb" not in of_02 and "lib/validate.py" not in of_02
     assert {"lib/validate.py", "expectations/batch_profile.json"} <= of_03
     assert not {path for path in of_02 if path.startswith("expectations/")}
@@ -155,7 +155,10 @@ def discard(clinic: Clinic, _: pytest.MonkeyPatch) -> None:
     [
         (edit_code("lib/staging.py"), "lib/staging.py, which 02_stage used, has changed"),
         (edit_code("notebooks/01_extract.ipynb"), "notebooks/01_extract.ipynb, which 01_extract used, has changed"),
-        (edit_code("lib/sql/duckdb/judge.sql"), "lib/sql/duckdb/judge.sql, which 02_stage used, has changed"),
+        (
+            edit_code("lib/sql/staging/judge.duckdb.sql"),
+            "lib/sql/staging/judge.duckdb.sql, which 02_stage used, has changed",
+        ),
         (edit_code("lib/sql/duckdb/macros/99_new.sql"), "macros/99_new.sql, which 01_extract used, has changed"),
         (edit_code("expectations/batch_profile.json"), "batch_profile.json, which 03_validate used, has changed"),
         (edit_code("requirements.lock"), "requirements.lock has changed"),

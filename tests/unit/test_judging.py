@@ -48,8 +48,8 @@ def judged_by_sql(rows: Sequence[Row], config: Settings, folder: Path, clock: da
     records = pa.table({**text, "is_visible": pa.array(visible, pa.bool_())})
     delivery = Delivery("clinic", 1, "visits.csv", "", 0, "", instant_text(clock), "")
     batch = Batch("new", (delivery,))
-    with judged_batch(batch, records.to_reader(), config, Window(None, 24), folder / "spill") as engine:
-        found = engine.execute(
+    with judged_batch(batch, Given(records), config, Window(None, 24), folder / "spill") as engine:
+        found = engine.connection.execute(
             "SELECT reasons, visit_id, stamp, patient_id, provider_id, diagnosis_code, visit_date, visit_cost_cents,"
             f" CASE WHEN is_accepted THEN {row_hash(config)} END FROM judged ORDER BY source_line"
         ).fetchall()
@@ -57,6 +57,13 @@ def judged_by_sql(rows: Sequence[Row], config: Settings, folder: Path, clock: da
         (tuple(reasons), visit_id, told(stamp and stamp.replace(tzinfo=UTC)), *(() if reasons else typed))
         for reasons, visit_id, stamp, *typed in found
     ]
+
+
+class Given:
+    """Records that no delivery was read for."""
+
+    def __init__(self, records: pa.Table) -> None:
+        self.records = records.to_reader()
 
 
 def told(stamp: datetime | None) -> datetime | str | None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from lib.clock import instant_text
 from lib.config import Engine
 from lib.content import count_content
-from lib.engine import open_engine
+from lib.engines.duckdb import open_database
 from lib.layout import Layout
 from lib.sql import identifier, statement
 from lib.warehouse import add_carried_columns, open_warehouse, transaction
@@ -144,7 +144,7 @@ def check(rows: list[Cells], carried: Sequence[str]) -> None:
         batch = staged_files(Path(name), rows, carried)
         values = {"source": SOURCE, "refresh": 1, "committed_watermark": instant_text(WATERMARK)}
         columns = stored_columns(connection, "fact_visits")  # type: ignore[arg-type]
-        with open_engine(batch.engine, batch.folder) as engine:
+        with open_database(batch.engine, batch.folder) as engine:
             days, counts = count_days(engine, batch, columns, values), count_values(engine, batch, values)
         sums = {("fact_visits", f"{SOURCE}|{day[0]}"): (day[1], _sum(day[-LANES:]) % 2**256) for day in days}
         assert sums == count_content(connection)

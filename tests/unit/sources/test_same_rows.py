@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, date
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -67,8 +68,8 @@ def judged(data: bytes, name: str, folder: Path) -> list[tuple[Any, ...]]:
     schema = records_schema(settings).insert(0, pa.field("delivery_seq", pa.int64()))
     records = pa.RecordBatchReader.from_batches(schema, batches())
     batch = Batch("new", (Delivery("clinic", 1, name, "", 0, "", "2025-03-02T06:00:00.000000+00:00", ""),))
-    with judged_batch(batch, records, settings, Window(None, 24), folder) as engine:
-        return engine.execute(
+    with judged_batch(batch, SimpleNamespace(records=records), settings, Window(None, 24), folder) as engine:
+        return engine.connection.execute(
             "SELECT reasons, visit_id, patient_id, provider_id, diagnosis_code, visit_date, visit_cost_cents, stamp,"
             f" list_transform(texts, lambda text: coalesce(text, '')), {row_hash(settings)}"
             " FROM judged ORDER BY source_line"

@@ -1,4 +1,4 @@
--- Grain: at most two rows per visit that a refused row names; see duckdb/answers.
+-- Grain: at most two rows per visit that a refused row names; see staging/answers.
 SELECT
     visit_id,
     strftime(stamp, '%Y-%m-%dT%H:%M:%S.%f+00:00') AS stamp,

@@ -1,7 +1,6 @@
 -- Grain: one row per contending version of a contended visit: the batch's accepted versions inside the window, those of its
 -- context, and the table's own. Key: (visit_id, place). Order: (stamp, delivery_seq, source_line), the table's own before
 -- an equal one. A version that equals the one before it in values is no change.
-CREATE TABLE ordered AS
 SELECT
     *,
     row_number() OVER w AS place,
@@ -9,17 +8,35 @@ SELECT
     lag(stamp) OVER w IS NOT DISTINCT FROM stamp AS is_same_stamp
 FROM (
     SELECT
-        v.*,
+        visit_id,
+        stamp,
+        delivery_seq,
+        source_line,
+        patient_id,
+        provider_id,
+        diagnosis_code,
+        visit_date,
+        visit_cost_cents,
         $row_hash AS row_hash,
-        false AS is_current
-    FROM versions AS v
+        is_context,
+        false AS is_current$carried
+    FROM versions
     SEMI JOIN contended USING (visit_id)
-    UNION ALL BY NAME
+    UNION ALL
     SELECT
-        c.* EXCLUDE (deleted_seq),
-        true AS is_current,
-        false AS is_context
-    FROM current_versions AS c
+        visit_id,
+        stamp,
+        delivery_seq,
+        source_line,
+        NULL AS patient_id,
+        NULL AS provider_id,
+        NULL AS diagnosis_code,
+        visit_date,
+        NULL AS visit_cost_cents,
+        row_hash,
+        false AS is_context,
+        true AS is_current$carried
+    FROM current_versions
     SEMI JOIN contended USING (visit_id)
     WHERE NOT $refresh
 )

@@ -24,8 +24,6 @@ days AS (
 )
 SELECT count(DISTINCT visit_date)
 FROM published_days
-WHERE visit_date IN (
-    SELECT unnest([day_before, day_after])
-    FROM days
-    WHERE action <> 'unchanged' OR day_before IS DISTINCT FROM day_after
-)
+WHERE
+    visit_date IN (SELECT day_before FROM days WHERE action <> 'unchanged' OR day_before IS DISTINCT FROM day_after)
+    OR visit_date IN (SELECT day_after FROM days WHERE action <> 'unchanged' OR day_before IS DISTINCT FROM day_after)

@@ -1,5 +1,4 @@
 -- Grain: one row per accepted version inside the window.
-CREATE VIEW versions AS
 SELECT
     delivery_seq,
     source_line,

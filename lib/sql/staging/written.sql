@@ -1,5 +1,4 @@
 -- Grain: one row per staged visit, as it was written: key, day, stamp, and what loading it will do.
-CREATE VIEW staged AS
 SELECT
     visit_id,
     visit_date,
@@ -8,4 +7,4 @@ SELECT
     action,
     is_written,
     coalesce(latest_seq, delivery_seq) AS latest_seq
-FROM read_parquet($visits)
+FROM staged_visits

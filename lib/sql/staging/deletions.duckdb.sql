@@ -2,7 +2,6 @@
 -- row or one outside the window too; it can tell what is gone when every id of it could be read. A visit is deleted when the
 -- last delivery that holds it or can tell does not hold it, since the first telling one after the last that held it. What
 -- came before this batch (delivery numbers under its oldest, with no event in it) is the table's own mark.
-CREATE TABLE deletions AS
 WITH telling AS (
     SELECT
         d.delivery_seq,
@@ -11,7 +10,7 @@ WITH telling AS (
     WHERE NOT EXISTS (
         SELECT 1
         FROM judged AS j
-        WHERE j.delivery_seq = d.delivery_seq AND (j.visit_id IS NULL OR list_contains(j.reasons, 'invalid_visit_id'))
+        WHERE j.delivery_seq = d.delivery_seq AND (j.visit_id IS NULL OR has_reason(j.reasons, 'invalid_visit_id'))
     )
 ),
 visits AS (

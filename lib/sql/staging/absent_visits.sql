@@ -2,7 +2,7 @@
 -- read counts, of refused rows and of rows outside the window too. Null where an id could not be read: it may be any.
 SELECT
     CASE
-        WHEN count(*) FILTER (WHERE visit_id IS NULL OR list_contains(reasons, 'invalid_visit_id')) = 0
+        WHEN count(*) FILTER (WHERE visit_id IS NULL OR has_reason(reasons, 'invalid_visit_id')) = 0
             THEN $visits_held - (
                 SELECT count(*)
                 FROM current_versions

@@ -2,7 +2,6 @@
 -- its equal or a greater one. `missed`: it holds a lesser one or none. `invalid`: the record has reasons.
 -- What is absent is asked for first: a row of nulls would compare as the greatest. Without a cutoff `$older` is just false, and
 -- nothing is read.
-CREATE TABLE outside AS
 SELECT
     j.delivery_seq,
     j.source_line,

@@ -1,7 +1,6 @@
 -- Grain: one row per contended visit_id of the batch, with what loading it will do to the visit's values (inserted, updated,
 -- unchanged). An unchanged visit is written too when its lineage moved: changed and changed back within the batch.
 -- `latest`: the batch's greatest version, `last`: the one delivered last; they close quarantine entries.
-CREATE TABLE staged_contended AS
 SELECT
     o.visit_id,
     o.patient_id,

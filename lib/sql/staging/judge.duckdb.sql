@@ -2,7 +2,6 @@
 -- vocabulary's order. A row is inside the window when its stamp is at or after the cutoff, or cannot be read. `texts`: of
 -- a row to be kept as refused, the cells as they came, in the canonical order, and the physical text of a malformed one.
 -- Where a cast's own text is the cell (`exact_`), it read just that; any other cell is matched against its pattern first.
-CREATE TABLE judged AS
 WITH cleaned AS (
     SELECT
         r.delivery_seq,

@@ -1,7 +1,7 @@
 -- Grain: one row per whole hour (rounded up) that versions lay behind the watermark when they came; 0: at or after it. Only
 -- versions that said something new: loaded ones (inserted or updated) and missed ones. Without a watermark: no row.
 SELECT
-    greatest(0, (date_diff('microseconds', stamp, $watermark) + 3599999999) // 3600000000) AS hours,
+    hours_behind(stamp, $watermark) AS hours,
     count(*) FILTER (WHERE is_loaded) AS loaded,
     count(*) FILTER (WHERE NOT is_loaded) AS missed
 FROM (

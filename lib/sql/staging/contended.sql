@@ -1,6 +1,5 @@
 -- Grain: one row per visit_id that has more than one contending version. Key: visit_id. All others, most of them, are
 -- settled as they stand.
-CREATE TABLE contended AS
 SELECT visit_id
 FROM (
     SELECT visit_id

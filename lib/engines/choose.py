@@ -1,0 +1,24 @@
+"""Which engine stages. Its module is imported only when it is the one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lib.config import Engine as Settings
+from lib.engines.interface import Engine, Kind
+
+
+def engine_named(kind: str) -> Kind:
+    """The engine of that kind. UsageError when what it needs is not installed."""
+    from lib.engines import duckdb
+
+    return duckdb
+
+
+@contextmanager
+def open_engine(settings: Settings, folder: Path) -> Iterator[Engine]:
+    """The engine that the config names, for one stage; what it spills, it spills into `folder`."""
+    with engine_named(settings.kind).open_engine(settings, folder) as engine:
+        yield engine

@@ -1,0 +1,117 @@
+"""The DuckDB engine: a private in-memory database with the macros of lib/sql/duckdb, spilling under staging only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from lib import dates, sql
+from lib.batch_reader import BatchReader
+from lib.config import Engine as Settings
+from lib.engines.interface import Question
+from lib.errors import PipelineError, TemporaryFailure
+from lib.files import TEMPORARY_PREFIX
+
+SPILL = f"{TEMPORARY_PREFIX}spill"
+ROW_GROUP = 61_440
+"""Rows: half of the engine's default stays in the processor's cache, and is written for three quarters of the price."""
+
+
+@contextmanager
+def open_engine(settings: Settings, folder: Path) -> Iterator[DuckDBEngine]:
+    """A database of its own for one stage."""
+    with open_database(settings, folder) as connection:
+        yield DuckDBEngine(connection)
+
+
+@contextmanager
+def open_database(settings: Settings, folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection with the macros. Extensions are never fetched; its errors, which may hold values, become ours."""
+    options: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": settings.memory_limit,
+        "temp_directory": str(folder / SPILL),
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "preserve_insertion_order": False,
+    }
+    if settings.threads:
+        options["threads"] = settings.threads
+    connection = duckdb.connect(":memory:", config=options)
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        for text in sql.statements("duckdb/macros"):
+            connection.execute(text)
+        yield connection
+    except duckdb.OutOfMemoryException as error:
+        raise TemporaryFailure(
+            f"the engine needs more than {settings.memory_limit}; raise engine.memory_limit in the config."
+        ) from error
+    except duckdb.IOException as error:
+        raise TemporaryFailure("the engine could not read or write a file (disk full or failing?).") from error
+    except duckdb.Error as error:
+        raise PipelineError(
+            f"the engine refused a statement ({type(error).__name__}); details are in the log."
+        ) from error
+    finally:
+        connection.close()
+
+
+class DuckDBEngine:
+    """lib/engines/interface.py on one connection."""
+
+    kind = "duckdb"
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self.connection = connection
+        self._given = set[str]()
+
+    def literal(self, text: str) -> str:
+        return sql.literal(text)
+
+    def declared_clock(self, value: str, declared: str) -> str:
+        return f"declared_clock({value}, {sql.literal(dates.pattern_of(declared))}, {sql.literal(declared)})"
+
+    def read_records(self, reader: BatchReader) -> None:
+        """They stream into the statement that asks for them; what their reading raises is raised there."""
+        self.take("records", reader.records)
+
+    def take(self, name: str, rows: pa.Table) -> None:
+        self.connection.register(name, rows)
+        self._given.add(name)
+
+    def ask(self, name: str, query: str, question: Question) -> None:
+        self.take(name, question(self.connection.sql(query).to_arrow_reader(100_000)))
+
+    def drop(self, name: str) -> None:
+        if name in self._given:
+            self.connection.unregister(name)
+        else:
+            self.connection.execute(f"DROP TABLE {name}")
+
+    def keep(self, name: str, query: str) -> None:
+        self.make(name, query)
+
+    def make(self, name: str, query: str) -> None:
+        self.connection.execute(f"CREATE TABLE {name} AS {query}")
+
+    def view(self, name: str, query: str) -> None:
+        self.connection.execute(f"CREATE VIEW {name} AS {query}")
+
+    def one_row(self, query: str) -> tuple[Any, ...]:
+        """Its result is closed: an open one would block the next statement."""
+        (row,) = self.connection.execute(query).fetchall()
+        return row
+
+    def write(self, query: str, path: Path, *, few: bool = False) -> None:
+        temporary = path.with_name(TEMPORARY_PREFIX + path.name)
+        written = f"FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {ROW_GROUP}"
+        self.connection.execute(f"COPY ({query}\n) TO {sql.literal(str(temporary))} ({written})")
+        temporary.replace(path)
+
+    def read_staged(self, name: str, path: Path) -> None:
+        self.view(name, f"SELECT * FROM read_parquet({sql.literal(str(path))})")
