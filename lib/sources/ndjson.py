@@ -10,10 +10,10 @@ from __future__ import annotations
 import codecs
 import json
 from collections.abc import Callable, Iterator
-from itertools import repeat
 from typing import IO, Any, NoReturn
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lib.config import REQUIRED, Settings
 from lib.errors import DeliveryRefused
@@ -27,6 +27,7 @@ MOST_KEYS = 1_000
 """Different keys in one delivery: beyond it, keys are likely values, such as ids."""
 
 JSON_SPACE = " \t\r\n"
+Cells = tuple[Any, ...]
 TEXTS = {True: "true", False: "false"}
 
 
@@ -42,7 +43,8 @@ class NdjsonReader:
         self._raw, self._settings, self._name = raw, settings, name
         self._schema = records_schema(settings)
         self._places = {trimmed(theirs).casefold(): place for place, theirs in enumerate(settings.wanted.values())}
-        self._keys: dict[str, int | None] = {}
+        self._wanted: list[str | None] = [None] * len(self._places)
+        self._keys: dict[str, None] = {}
         self._rows = self._malformed = self._lines = self._done = 0
 
     @property
@@ -53,8 +55,8 @@ class NdjsonReader:
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The records, as lib/sources/interface.py has them; `source_line` is the line, the first being 1.
 
-        Malformed is a line that is not one JSON object, has a key twice, a list or an object as a wanted value, a text
-        over FIELD_LIMIT or with half a character. Blank lines are no records.
+        Malformed is a line that is not one JSON object, has a key twice in an object, a list or an object as a wanted
+        value, a wanted text over FIELD_LIMIT or with half a character. Blank lines are no records.
 
         Raises DeliveryRefused when the delivery is empty, not UTF-8, damaged gzip, without a required column in any
         line, with a column under two keys, or with a line over RECORD_LIMIT.
@@ -94,22 +96,35 @@ class NdjsonReader:
             marked, lines[0] = lines[0], lines[0].removeprefix(codecs.BOM_UTF8)
             self._done += len(marked) - len(lines[0])
         numbers: list[int] = []
-        rows: list[tuple[str | None, ...]] = []
-        malformed: list[str | None] = []
+        rows: list[Cells | None] = []
+        texts: list[str] = []
         for number, line in enumerate(lines, self._lines + 1):
             text = self._decoded(line)
-            if not text.strip(JSON_SPACE):
-                continue
-            row = self._row(text)
-            numbers.append(number)
-            rows.append(row or self._nothing)
-            malformed.append(None if row else text.rstrip("\r"))
+            if stripped := text.strip(JSON_SPACE):
+                numbers.append(number)
+                rows.append(self._row(stripped))
+                texts.append(text)
         self._lines += len(lines)
-        self._malformed += len(malformed) - malformed.count(None)
-        columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
-        columns = columns or [pa.array([], pa.string())] * (len(self._schema) - 3)
+        columns = self._columns(rows)
+        if columns is None:  # a cell that is no text, or too long: each is looked at by itself
+            rows = [row and _as_texts(row) for row in rows]
+            columns = self._columns(rows)
+            assert columns is not None
+        malformed = [None if row else text.rstrip("\r") for row, text in zip(rows, texts, strict=True)]
+        self._malformed += rows.count(None)
         ends = [pa.array(malformed, pa.string()), are_visible(columns, len(rows))]
         return pa.RecordBatch.from_arrays([pa.array(numbers, pa.int64()), *columns, *ends], schema=self._schema)
+
+    def _columns(self, rows: list[Cells | None]) -> list[pa.Array] | None:
+        """The rows' texts by column, null where a row is malformed; None when any cell cannot be one."""
+        nothing = (None,) * len(self._places)
+        try:
+            columns = [pa.array(each, pa.string()) for each in zip(*(row or nothing for row in rows), strict=True)]
+        except (pa.ArrowException, UnicodeEncodeError):
+            return None
+        if any((pc.max(pc.binary_length(each)).as_py() or 0) > FIELD_LIMIT for each in columns):
+            return None
+        return columns or [pa.array([], pa.string())] * len(self._places)
 
     def _decoded(self, line: bytes) -> str:
         try:
@@ -122,64 +137,68 @@ class NdjsonReader:
         self._done += len(line) + 1
         return text
 
-    @property
-    def _nothing(self) -> tuple[None, ...]:
-        return tuple(repeat(None, len(self._places)))
-
-    def _row(self, text: str) -> tuple[str | None, ...] | None:
-        """The wanted values of a line, in the schema's order; None when it is malformed."""
+    def _row(self, text: str) -> Cells | None:
+        """The wanted values of a line, stripped of space, in the schema's order; None when it is no such object."""
         try:
-            pairs = _DECODE(text)
+            record, end = _DECODE(text)
         except (ValueError, RecursionError):
             return None
-        if not isinstance(pairs, _Pairs) or len(dict(pairs)) != len(pairs):
+        if type(record) is not dict or end != len(text):
             return None
-        row: list[str | None] = [None] * len(self._places)
-        for key, value in pairs:
-            place = self._keys[key] if key in self._keys else self._new_key(key)
-            if place is None or value is None:
-                continue
-            cell = TEXTS[value] if isinstance(value, bool) else value
-            if not isinstance(cell, str) or len(cell) > FIELD_LIMIT or not _has_text(cell):
-                return None
-            row[place] = cell
-        return tuple(row)
+        if not record.keys() <= self._keys.keys():
+            for key in record:
+                self._note_key(key)
+        return tuple(map(record.get, self._wanted))
 
-    def _new_key(self, key: str) -> int | None:
-        """Note a key that no line had before; the place of its column, None when it is none's."""
+    def _note_key(self, key: str) -> None:
+        """Note a key, which may be one that no line had before, and whose column it is.
+
+        A column that comes under two keys refuses the delivery in the end, so the last one is as good as any."""
+        if key in self._keys or not _is_text(key):
+            return
         if len(self._keys) == MOST_KEYS:
             raise DeliveryRefused(
                 f"{self._name}: its lines have over {MOST_KEYS:,} different keys; is a value used as a key? "
                 "Have it sent with a fixed set of keys."
             )
-        if not _has_text(key):
-            return None
-        self._keys[key] = self._places.get(trimmed(key).casefold())
-        return self._keys[key]
+        self._keys[key] = None
+        place = self._places.get(trimmed(key).casefold())
+        if place is not None:
+            self._wanted[place] = key
 
 
-class _Pairs(list[tuple[str, Any]]):
-    """An object's keys and values as they stand, a key that stands twice among them."""
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, of which no key stands twice."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice")
+    return found
 
 
 def _no_number(text: str) -> NoReturn:
     raise ValueError("NaN and Infinity are not JSON")
 
 
-def _has_text(text: str) -> bool:
-    """Whether it is text: an escape may write half a surrogate pair, which no encoding has."""
-    if text.isascii():
-        return True
+def _as_texts(cells: Cells) -> Cells | None:
+    """A row whose cells are texts or null; None when one is neither."""
+    texts = tuple(TEXTS[cell] if isinstance(cell, bool) else cell for cell in cells)
+    return texts if all(cell is None or _is_text(cell) for cell in texts) else None
+
+
+def _is_text(cell: Any) -> bool:
+    """Whether it is text, and not too long: an escape may write half a surrogate pair, which no encoding has."""
+    if not isinstance(cell, str) or len(cell) > FIELD_LIMIT:
+        return False
     try:
-        text.encode()
+        cell.encode()
     except UnicodeEncodeError:
         return False
     return True
 
 
-_DECODE: Callable[[str], Any] = json.JSONDecoder(
-    object_pairs_hook=_Pairs,
+_DECODE: Callable[[str], tuple[Any, int]] = json.JSONDecoder(
+    object_pairs_hook=_once,
     parse_float=str,  # a number is the text that it was written as
     parse_int=str,
     parse_constant=_no_number,
-).decode
+).raw_decode

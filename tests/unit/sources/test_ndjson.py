@@ -95,6 +95,8 @@ def test_a_value_is_the_text_that_it_was_written_as(written: str, text: Any) -> 
         '{"visit_id": "V2", "visit_id": "V3"}',
         "{'visit_id': 'V2'}",
         "[" * 100_000,
+        line(visit_id="V2", ward=float("nan")).rstrip("\n"),
+        line(visit_id="V2").replace("}", ', "ward": {"bed": 1, "bed": 2}}').rstrip("\n"),
     ],
     ids=lambda text: text[:40],
 )

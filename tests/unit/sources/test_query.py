@@ -103,6 +103,15 @@ def test_nothing_can_be_changed_upstream(upstream: Upstream, tmp_path: Path) -> 
     assert len(rows(offer(upstream.url, "SELECT * FROM v"), tmp_path)) == 3
 
 
+def test_what_no_rollback_takes_back_is_refused(
+    postgres_upstream: Upstream, postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    with postgres_server.connect(postgres_upstream.url.rsplit("/", 1)[1]) as connection:
+        connection.execute("CREATE SEQUENCE numbers")
+    error = failure(offer(postgres_upstream.url, "SELECT nextval('numbers') AS n"), tmp_path)
+    assert isinstance(error, UsageError) and "SQLSTATE 25006" in str(error)
+
+
 def test_the_copy_is_read_only_and_its_hash_and_size_are_told(upstream: Upstream, tmp_path: Path) -> None:
     one = offer(upstream.url, "SELECT * FROM v ORDER BY 1")
     sha256, size = one.copy_to(tmp_path / "a")
@@ -138,6 +147,16 @@ def test_more_rows_than_a_batch_are_one_consistent_read(
         others = [row for batch in batches for row in batch]
     assert len(first) == 20_000 and len(others) == 25_000
     assert {row[1] for row in [*first, *others]} == {3}
+
+
+def test_rows_are_drawn_as_they_are_wanted(postgres_upstream: Upstream) -> None:
+    """A result need not fit into memory: the first batch is here before a later row of it fails."""
+    drawn = []
+    one = offer(postgres_upstream.url, "SELECT 1 / (30000 - g) AS n FROM generate_series(1, 45000) AS g")
+    with pytest.raises(UsageError, match="SQLSTATE 22012"), one._rows() as (_, batches):
+        drawn.append(len(next(batches)))
+        next(batches)
+    assert drawn == [20_000]
 
 
 # Whose fault a failure is
