@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from lib import raw, validate
+from lib import validate
 from lib.decisions import discard_delivery, reinstate_delivery
 from lib.errors import UsageError
 from lib.files import read_json, read_lines
 from lib.layout import Layout
 from lib.manifest import Manifest
+from lib.sources import files
 from tests.pipeline.clinic import Clinic, RunResult, csv_text, row
 from tests.pipeline.plain_gate import plain_gate
 
@@ -174,7 +175,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused_and_nothing_is_kept(
 ) -> None:
     quick.deliver([on(1, "V1")])
     looks = iter(range(100))
-    monkeypatch.setattr(raw, "_fingerprint", lambda handle: (next(looks), 0, 0))
+    monkeypatch.setattr(files, "_fingerprint", lambda handle: (next(looks), 0, 0))
     result = quick.run()
     assert (result.exit_code, quick.statuses(), snapshots(quick)) == (3, [], [])
     assert result.message.startswith("visits.csv: changed twice while it was read")
