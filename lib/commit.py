@@ -97,6 +97,7 @@ def _commit(connection: Connection, load: Load) -> None:
     pieces = {
         "carried": "".join(f", {name}" for name in names),
         "staged_carried": "".join(f",\n    s.{name}" for name in names),
+        "carried_given": "".join(f", excluded.{name}" for name in names),
         "carried_updates": "".join(f",\n    {name} = excluded.{name}" for name in names),
         "kept": "".join(f", {name}" for name in kept),
         "standing_kept": "".join(f",\n    v.{name}" for name in kept),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lib.errors import TemporaryFailure, UsageError
 from lib.files import TEMPORARY_PREFIX
-from lib.warehouses.address import SERVERS, Address, read_address
+from lib.warehouses.address import SERVERS, WRITTEN, Address, read_address
 
 if TYPE_CHECKING:
     from lib.config import Engine
@@ -50,7 +50,7 @@ class Layout:
         kind, separator, path = (DEFAULT_URL if warehouse_url is None else warehouse_url).partition(":///")
         if not separator or kind not in KINDS or not path:
             urls = ", ".join(f"{each}:///path/to/{name}" for each, name in KINDS.items())
-            urls += "".join(f" or {each}://host/database" for each in SERVERS)
+            urls += "".join(f" or {each}" for each in WRITTEN.values())
             raise UsageError(f"warehouse: must be written {urls}.")
         return cls(data_dir, data_dir / path, kind=kind, engine=engine)  # an absolute path stays one
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from lib.clock import file_stamp, now
@@ -106,6 +106,12 @@ def transaction(connection: Connection) -> AbstractContextManager[None]:
     return transacting(connection, kind_of(connection).BEGIN)
 
 
+def changing_schema(connection: Connection) -> AbstractContextManager[None]:
+    """One transaction for changes of tables; none where each commits by itself. There every statement makes only
+    what is missing, and the version that says it is all there is noted last."""
+    return nullcontext() if kind_of(connection).DDL_COMMITS else transaction(connection)
+
+
 def fact_columns(connection: Connection) -> list[str]:
     """The names of fact_visits' stored columns, carried ones included."""
     return kind_of(connection).stored_columns(connection, "fact_visits")
@@ -173,11 +179,13 @@ def _check_tables(connection: Connection, path: Path, rebuild: bool) -> None:
 
 def _create_missing(connection: Connection, gone: set[str]) -> None:
     """Make the missing tables as the schema's versions made, altered and filled them."""
-    with transaction(connection):
+    with changing_schema(connection):
         for _, texts in schema_statements(connection.kind):
             for text in texts:
                 about = re.search(
-                    r"^(?:CREATE TABLE|ALTER TABLE|CREATE INDEX \w+ ON|INSERT INTO) (\w+)", text, re.MULTILINE
+                    r"^(?:CREATE TABLE(?: IF NOT EXISTS)?|ALTER TABLE|CREATE INDEX \w+ ON|INSERT INTO) (\w+)",
+                    text,
+                    re.MULTILINE,
                 )
                 if about and about[1] in gone:
                     connection.execute(text)
@@ -192,7 +200,7 @@ def _migrate(connection: Connection, layout: Layout, version: int) -> None:
         kind.copy_open(connection, layout, path.with_name(f"{path.name}.schema{version}-{file_stamp(now())}"))
         sync_folder(path.parent)
     for step, texts in schema_statements(connection.kind, version + 1):
-        with transaction(connection):
+        with changing_schema(connection):
             for text in texts:
                 connection.execute(text)
             if step == 3:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.servers.postgres import PostgresServer, database_for_warehouses
 from tests.servers.postgres import postgres_server as postgres_server
+from tests.servers.snowflake import snowflake_warehouses as snowflake_warehouses
 
 
 @pytest.fixture(scope="session")

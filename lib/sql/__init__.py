@@ -1,7 +1,8 @@
 """The statements: one a file, opened by a comment that states grain, key and interval.
 
 `staging/` is the engine's; `warehouse/`, `analytics/`, `checks/` are the warehouse's. A statement is `name.sql` where
-every kind of engine or warehouse understands it, else a file a kind: `name.sqlite.sql`, `name.duckdb.sql`.
+every kind of engine or warehouse understands it, else a file a kind: `name.sqlite.sql`, `name.duckdb.sql`;
+`name.cloud.sql` is for Snowflake and BigQuery, as lib/warehouses/cloud.py brings it to them.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from pathlib import Path
 from string import Template
 
 FOLDER = Path(__file__).parent
+FAMILIES = {"snowflake": "cloud", "bigquery": "cloud"}
+"""Kinds that share statements."""
 
 
 @cache
 def _text(name: str, kind: str | None) -> str:
-    own = FOLDER / f"{name}.{kind}.sql"
-    path = own if kind and own.exists() else FOLDER / f"{name}.sql"
+    named = [f"{name}.{each}.sql" for each in (kind, FAMILIES.get(kind or "")) if each]
+    path = next((FOLDER / each for each in named if (FOLDER / each).exists()), FOLDER / f"{name}.sql")
     return path.read_text(encoding="utf-8")
 
 

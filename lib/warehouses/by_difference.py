@@ -21,7 +21,8 @@ Places = Mapping[str, str]
 class Hashing(Protocol):
     """What differs between the kinds: a module."""
 
-    BEGIN: str
+    @property
+    def BEGIN(self) -> str: ...
 
     def sums(
         self, connection: Any, table: str, where: str, values: Mapping[str, Any], among: str | None = None

@@ -19,7 +19,11 @@ def kind_named(name: str) -> Kind:
 
 
 def server_kind(name: str) -> ServerKind:
-    """`postgres`. Raises UsageError where its driver is not installed."""
+    """`postgres`, `snowflake`. Raises UsageError where its driver is not installed."""
+    if name == "snowflake":
+        from lib.warehouses import snowflake
+
+        return snowflake
     from lib.warehouses import postgres
 
     return postgres

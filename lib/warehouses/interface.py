@@ -85,6 +85,8 @@ class Kind(Protocol):
     """The comparison by which null differs from a value, and not from null."""
     TAKES_IN_ORDER: bool
     """Whether visits come in at a lower price in the order of their ids."""
+    DDL_COMMITS: bool
+    """Whether a statement that changes tables commits by itself, and whatever transaction it stands in."""
 
     def connect(self, layout: Layout, *, read_only: bool = False, wider: Path | None = None) -> Any:
         """A connection to the layout's warehouse file, made when absent unless `read_only`. Raises what `plain_errors`

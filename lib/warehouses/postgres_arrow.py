@@ -49,7 +49,7 @@ def staged_tables(
     with open_database(engine, folder) as opened:
         opened.register("refused", pa.table({"visit_key": pa.array([row[0] for row in refused], pa.string())}))
         for name in (*STAGED, "versions"):
-            query = statement(f"warehouse/staged/{name}", "postgres", **pieces)
+            query = statement(f"warehouse/staged/{name}", **pieces)
             table = "staged" if name == "visits" else name
             copy_in(connection, table, opened.sql(query).to_arrow_reader(BATCH_ROWS))
     yield

@@ -18,24 +18,31 @@ from lib.warehouses.address import read_address
         ("postgresql:///visits", "postgresql:///visits?schema=patient_visits", "visits"),
         ("postgresql://h:5433/v?schema=own", "postgresql://h:5433/v?schema=own", "v.own"),
         ("postgresql://[::1]:5433/v", "postgresql://[::1]:5433/v?schema=patient_visits", "v"),
+        ("snowflake://xy1.eu-west-1/v", "snowflake://xy1.eu-west-1/v?schema=patient_visits", "v"),
+        ("snowflake://org-account/v?schema=own", "snowflake://org-account/v?schema=own", "v.own"),
+        ("bigquery://clinic-1/visits", "bigquery://clinic-1/visits", "visits"),
     ],
 )
 def test_a_server_s_url_is_read_and_written_whole(tmp_path: Path, url: str, whole: str, name: str) -> None:
     address = read_address(url)
-    assert (address.url, address.file_name) == (whole, f"{name}.postgres")
+    assert (address.url, address.file_name) == (whole, f"{name}.{address.kind}")
     assert read_address(address.url) == address
     layout = Layout.at(tmp_path, url)
-    assert (layout.kind, layout.url) == ("postgres", whole)
-    assert layout.lock_file == tmp_path / f"{name}.postgres.lock"
+    assert (layout.kind, layout.url) == (address.kind, whole)
+    assert layout.lock_file == tmp_path / f"{name}.{address.kind}.lock"
     assert layout.like(tmp_path / "copy").kind == "duckdb", "its copies are files"
 
 
 @pytest.mark.parametrize(
     "url",
-    ["postgresql://CANARY:CANARY@h/v", "postgresql://CANARY@h/v", "postgresql://CANARY:CANARY@/v", "postgresql://@h/v"],
+    [
+        *("postgresql://CANARY:CANARY@h/v", "postgresql://CANARY@h/v", "postgresql://CANARY:CANARY@/v"),
+        *("postgresql://@h/v", "snowflake://CANARY:CANARY@a/v", "bigquery://CANARY@p/v"),
+    ],
 )
 def test_a_user_or_password_in_the_url_is_refused_and_not_repeated(url: str) -> None:
-    with pytest.raises(UsageError, match="PGUSER and PGPASSWORD") as told:
+    words = {"p": "PGUSER and PGPASSWORD", "s": "SNOWFLAKE_PASSWORD or in connections.toml", "b": "let the driver find"}
+    with pytest.raises(UsageError, match=words[url[0]]) as told:
         read_address(url)
     assert "CANARY" not in str(told.value)
 
@@ -46,10 +53,15 @@ def test_a_user_or_password_in_the_url_is_refused_and_not_repeated(url: str) -> 
         "postgresql://h", "postgresql://h/", "postgresql://h/V", "postgresql://h/a-b", "postgresql://h/v?schema=A",
         "postgresql://h/v?schema=", "postgresql://h/v?sslmode=off", "postgresql://h/v?password=CANARY",
         "postgresql://h:x/v", "postgresql://h/v#x", "postgresql://h/v/w", "postgresql://h/" + "v" * 64,
-        "postgresql://h/v?schema=a'%3B--",
+        "postgresql://h/v?schema=a'%3B--", "snowflake:///v", "snowflake://a", "snowflake://a:443/v", "snowflake://a/v?role=x",
+        "snowflake://a/v?warehouse=w", "snowflake://a'b/v", "bigquery:///v", "bigquery://p", "bigquery://p/v?schema=x",
+        "bigquery://p/v-w",
     ],
 )  # fmt: skip
 def test_any_other_url_is_a_usage_error_in_one_line(url: str) -> None:
-    with pytest.raises(UsageError, match=r"must be written postgresql://host/database\?schema=name") as told:
+    with pytest.raises(
+        UsageError,
+        match=r"must be written (postgresql://host/database\?schema=name|snowflake://account|bigquery://project/dataset)",
+    ) as told:
         read_address(url)
     assert "\n" not in str(told.value) and "CANARY" not in str(told.value)

@@ -10,7 +10,7 @@ costs AS (
 running AS (
     SELECT
         cost_cents,
-        SUM(visits) OVER (ORDER BY cost_cents ROWS UNBOUNDED PRECEDING) AS visits_up_to
+        SUM(visits) OVER (ORDER BY cost_cents ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS visits_up_to
     FROM costs
 ),
 every_cost AS (
