@@ -50,7 +50,7 @@ class Layout:
         kind, separator, path = (DEFAULT_URL if warehouse_url is None else warehouse_url).partition(":///")
         if not separator or kind not in KINDS or not path:
             urls = ", ".join(f"{each}:///path/to/{name}" for each, name in KINDS.items())
-            urls += "".join(f" or {each}" for each in WRITTEN.values())
+            urls += "".join(f" or {each}" for each in map(WRITTEN.get, SERVERS))
             raise UsageError(f"warehouse: must be written {urls}.")
         return cls(data_dir, data_dir / path, kind=kind, engine=engine)  # an absolute path stays one
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from lib.config import Engine
-from lib.engine import open_engine
+from lib.engines.duckdb import open_database
 from lib.sql import identifier, literal, statement
 from lib.warehouses.interface import STAGED
 
@@ -30,7 +30,7 @@ def staged_batches(
     pieces = {name: literal(str(path)) for name, path in files.items()}
     pieces["carried"] = "".join(f",\n    {identifier(name)}" for name in carried)
     pieces["read"] = "true" if refresh else "is_written OR action <> 'unchanged'"
-    with open_engine(engine, folder) as opened:
+    with open_database(engine, folder) as opened:
         opened.register("refused", pa.table({"visit_key": pa.array([row[0] for row in refused], pa.string())}))
         for name in (*STAGED, "versions", "entries"):
             query = statement(f"warehouse/staged/{name}", **pieces)

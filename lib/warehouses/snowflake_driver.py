@@ -2,7 +2,7 @@
 
 Every session reads and writes in UTC. Only one transaction at a time writes a warehouse: each begins by taking the one
 row of the table `warehouse`, for which the next one waits. What holds it is gone with its session, so nothing stays
-locked. """
+locked."""
 
 from __future__ import annotations
 

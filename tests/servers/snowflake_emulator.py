@@ -1,8 +1,8 @@
 """fakesnow's server, run by the environment that has it (tests/servers/snowflake.py), with what it lacks for us.
 
-It has no hexadecimal format of TO_NUMBER; its COPY INTO finds no temporary table, which it looks for by the full name; in
-a transaction its MERGE fails on noting a comment of the temporary table that it makes for itself; and it sends a stamp
-that is null as 1970.
+It has no hexadecimal format of TO_NUMBER; its COPY INTO finds no temporary table, which it looks for by the full name;
+in a transaction its MERGE fails on noting a comment of the temporary table that it makes for itself; and it sends a
+stamp that is null as 1970.
 """
 
 from __future__ import annotations
