@@ -54,7 +54,7 @@ def test_a_user_or_password_in_the_url_is_refused_and_not_repeated(url: str) -> 
         "postgresql://h:x/v", "postgresql://h/v#x", "postgresql://h/v/w", "postgresql://h/" + "v" * 64,
         "postgresql://h/v?schema=a'%3B--", "snowflake:///v", "snowflake://a", "snowflake://a:443/v", "snowflake://a/v?role=x",
         "snowflake://a/v?warehouse=w", "snowflake://a'b/v",
-       
+
     ],
 )  # fmt: skip
 def test_any_other_url_is_a_usage_error_in_one_line(url: str) -> None:
