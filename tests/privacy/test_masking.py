@@ -170,7 +170,7 @@ IN_PROCESS: dict[str, tuple[Check, list[tuple[object, str, Any]]]] = {
     "digits of a cost": (one_visits_cost, [(analytics, "significant", round)]),
     "names beside a row that ran into the header": (
         headers, [(header, "_tellable", lambda fields, places: [fields[at] for at in places])]),
-    "a first row that may be a patient": (headers, [(header, "_unrecognised", lambda fields, _: " ".join(fields))]),
+    "a first row that may be a patient": (headers, [(header, "_unrecognised", lambda fields, *_: " ".join(fields))]),
     "Great Expectations' results": (gate_results, [(suites, "COUNTS_ONLY", {"result_format": "COMPLETE"})]),
     "messages in the private log": (logged, [(scrub, "scrub", str)]),
     "the command's last word": (
