@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from lib.sql import identifier, literal, statement
@@ -17,6 +18,7 @@ from lib.warehouses.interface import PARTS, DoStep, Sums
 BEGIN = "BEGIN"
 MOST_ARGUMENTS = 50
 """Of a function: PostgreSQL takes 100."""
+GROWING = {"05_merge_facts": "fact_visits", "11_quarantine": "quarantine"}
 TOUCHED = "visit_id IN (SELECT visit_id FROM temp.touched_visits)"
 _SELF: Any = sys.modules[__name__]
 
@@ -52,7 +54,16 @@ def keeping_load(connection: Any, values: Mapping[str, Any]) -> Iterator[DoStep]
     facts_before = None if refresh or is_first else "fact_visits"
     forget = values["source"] if refresh else None
     with keeping(connection, _SELF, places, values, forget=forget, facts_before=facts_before):
-        yield lambda step, text: connection.execute(text, values)
+        yield partial(_do, connection, values, refresh or is_first)
+
+
+def _do(connection: Any, values: Mapping[str, Any], all_is_new: bool, step: str, text: str) -> Any:
+    """The server plans by what it knows of a table, and of rows that are new in this transaction it knows nothing: one
+    that grew from empty is looked at before the next step joins it."""
+    done = connection.execute(text, values)
+    if step in GROWING and (all_is_new or step == "11_quarantine") and done.rowcount:
+        connection.execute(f"ANALYZE {GROWING[step]}")
+    return done
 
 
 def count_content(connection: Any) -> Sums:
