@@ -24,7 +24,7 @@ class BatchReader:
     def __init__(self, layout: Layout, settings: Settings, deliveries: Iterable[Delivery]) -> None:
         self.readings: dict[int, Reading] = {}
         self.refusals: dict[int, DeliveryRefused] = {}
-        self._layout, self._settings, self._deliveries = layout, settings, deliveries
+        self.layout, self.settings, self.deliveries = layout, settings, deliveries
         self._schema = records_schema(settings).insert(0, pa.field("delivery_seq", pa.int64()))
         self._failure: BaseException | None = None
 
@@ -40,7 +40,7 @@ class BatchReader:
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         try:
-            for each in self._deliveries:
+            for each in self.deliveries:
                 try:
                     yield from self._delivery(each)
                 except DeliveryRefused as refusal:
@@ -51,9 +51,9 @@ class BatchReader:
             self._failure = failure
 
     def _delivery(self, delivery: Delivery) -> Iterator[pa.RecordBatch]:
-        with open_snapshot(self._layout, delivery) as raw:
-            kind = format_named(format_of(delivery.name, self._settings))
-            reader = kind.open_reader(raw, self._settings, delivery.name)
+        with open_snapshot(self.layout, delivery) as raw:
+            kind = format_named(format_of(delivery.name, self.settings))
+            reader = kind.open_reader(raw, self.settings, delivery.name)
             for batch in reader.batches():
                 sequence = pa.repeat(pa.scalar(delivery.sequence, pa.int64()), batch.num_rows)
                 yield pa.RecordBatch.from_arrays([sequence, *batch.columns], schema=self._schema)

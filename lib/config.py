@@ -211,11 +211,19 @@ class Gate(_Frozen):
 
 
 class Engine(_Frozen):
-    """What stages: `duckdb` in this process. And what this process may use for it and for the tables."""
+    """What stages: `duckdb` in this process, or `spark` on the cluster of `master`. And what this process may use, for
+    staging and for the tables."""
 
-    kind: Literal["duckdb"] = "duckdb"
+    kind: Literal["duckdb", "spark"] = "duckdb"
+    master: Annotated[str, Field(pattern=r"^(local(-cluster)?\[.+\]|local|yarn|spark://.+|k8s://.+)$")] | None = None
     memory_limit: Annotated[str, Field(pattern=r"^(0\.0*[1-9]\d*|[1-9]\d*(\.\d+)?)(MiB|GiB)$")] = "1GiB"
     threads: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _spark_has_a_master(self) -> Engine:
+        if (self.kind == "spark") != (self.master is not None):
+            raise ValueError("kind: spark needs master, as spark://host:7077; no other kind has one")
+        return self
 
 
 class Window(_Frozen):

@@ -21,6 +21,7 @@ from lib.config import CANONICAL
 from lib.decisions import note_look
 from lib.disclosure import IDENTIFIERS, mask_frame, merge_small_periods, shown_cost
 from lib.errors import UsageError
+from lib.parts import part_files
 from lib.run import Run
 from lib.sql import statement
 from lib.warehouse import fact_columns, reading
@@ -86,8 +87,9 @@ def staged_schema(run: Run, name: str) -> pd.DataFrame:
 
     Grain: one row per column, but for those that only the load reads: its name, Arrow type, rows and nulls.
     """
-    metadata = pq.read_metadata(_staged_file(run, name))
-    groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
+    parts = [pq.read_metadata(each) for each in part_files(_staged_file(run, name))]
+    groups = [part.row_group(place) for part in parts for place in range(part.num_row_groups)]
+    metadata = parts[0]
     schema = metadata.schema.to_arrow_schema()
     places = {metadata.schema.column(place).path.split(".")[0]: place for place in range(len(metadata.schema))}
     fields = [field for field in schema if field.name not in FOR_THE_LOAD]
@@ -96,7 +98,7 @@ def staged_schema(run: Run, name: str) -> pd.DataFrame:
         {
             "column": [field.name for field in fields],
             "type": [str(field.type) for field in fields],
-            "rows": metadata.num_rows,
+            "rows": sum(part.num_rows for part in parts),
             "nulls": nulls,
         }
     )

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
@@ -19,6 +19,9 @@ from lib.errors import PipelineError, UsageError
 from lib.judged import BATCH, judged_profile, judged_staged, staged_parameters
 from lib.rule_history import EXACT, holds_text, limit_text, value_text
 from lib.suites import Comparison, Outcome, Severity
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame as SparkFrame
 
 Decision = Literal["PASSED", "PASSED WITH WARNINGS", "PASSED BY OVERRIDE", "FAILED"]
 
@@ -149,7 +152,7 @@ class GateResult:
 
 def evaluate_gate(
     profile: pd.DataFrame,
-    staged: pd.DataFrame,
+    staged: pd.DataFrame | SparkFrame,
     settings: config.Settings,
     *,
     clock: datetime,
@@ -160,7 +163,8 @@ def evaluate_gate(
 
     `clock` is the latest clock among the batch's deliveries. `overrides` gives, per accepted rule, the observed value
     that was accepted: a failure no worse than it passes by override. With `sampled`, `staged` is a sample and its
-    number of rows is not compared. Raises UsageError for an override of a rule that cannot be accepted, PipelineError
+    number of rows is not compared. On a cluster it is a frame of Spark's, its columns in the suite's types (see
+    lib/judged.py) already. Raises UsageError for an override of a rule that cannot be accepted, PipelineError
     when a frame is not what staging writes; neither message holds a value.
     """
     accepted = dict(overrides or {})
@@ -168,16 +172,18 @@ def evaluate_gate(
         _check_acceptable(rule)
     judged = judged_profile(profile, settings.gate, has_costs=settings.columns.visit_cost is not None)
     staged_rows = int(profile.loc[profile["is_batch"].astype(bool), "staged"].iloc[0])
-    expected_rows = max(len(staged), 1) if sampled else staged_rows
+    judged_rows = len(staged) if isinstance(staged, pd.DataFrame) else staged.count()
+    expected_rows = max(judged_rows, 1) if sampled else staged_rows
+    frame = judged_staged(staged) if isinstance(staged, pd.DataFrame) else staged
     results = [
         *_judge_profile(judged, settings.gate),
-        *_judge_staged(judged_staged(staged), staged_parameters(settings, clock, expected_rows)),
+        *_judge_staged(frame, staged_parameters(settings, clock, expected_rows)),
     ]
     return GateResult(
         rules=tuple(_with_override(each, accepted) for each in results),
         deliveries=len(judged) - 1,
         staged_rows=staged_rows,
-        judged_rows=len(staged),
+        judged_rows=judged_rows,
     )
 
 
@@ -209,7 +215,7 @@ def _judge_profile(judged: pd.DataFrame, gate: config.Gate) -> list[RuleResult]:
     return results
 
 
-def _judge_staged(judged: pd.DataFrame, parameters: Mapping[str, Any]) -> list[RuleResult]:
+def _judge_staged(judged: pd.DataFrame | SparkFrame, parameters: Mapping[str, Any]) -> list[RuleResult]:
     suite = "staged_rows"
     by_rule: dict[str, list[Outcome]] = {}
     for outcome in suites.run_suite(suite, judged, parameters):

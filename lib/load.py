@@ -16,6 +16,7 @@ from lib.extract import run_batch
 from lib.journal import read_entries
 from lib.loads import Loaded, told_load
 from lib.lock import HELD_BY_PARENT, hold_warehouse
+from lib.parts import scanned
 from lib.provenance import actor
 from lib.run import Run
 from lib.sql import statement
@@ -94,11 +95,11 @@ def _commit(run: Run) -> Loaded:
             settings=run.settings,
             batch_kind=run.manifest["batch"]["kind"],
             deliveries=_members(run, standings(connection, run.source)),
-            visits=run.staging / "visits.parquet",
-            rejected=run.staging / "rejected.parquet",
-            deletions=run.staging / "deletions.parquet",
-            answers=run.staging / "answers.parquet",
-            lateness=run.staging / "lateness.parquet",
+            visits=scanned(run.staging / "visits.parquet"),
+            rejected=scanned(run.staging / "rejected.parquet"),
+            deletions=scanned(run.staging / "deletions.parquet"),
+            answers=scanned(run.staging / "answers.parquet"),
+            lateness=scanned(run.staging / "lateness.parquet"),
             counts=run.counts,
             rows_read={int(sequence): rows for sequence, rows in run.manifest["rows_read"].items()},
             headers=read_headers(run),

@@ -16,7 +16,7 @@ from lib.deliveries import Batch, Delivery, Standing, mark, standings
 from lib.errors import DeliveryRefused, UsageError
 from lib.extract import delivery_standings, run_batch
 from lib.fates import count_reasons
-from lib.files import TEMPORARY_PREFIX, read_json, sha256_of_file, write_json
+from lib.files import TEMPORARY_PREFIX, read_json, write_json
 from lib.judging import judged_batch
 from lib.lookups import (
     count_visits,
@@ -25,6 +25,7 @@ from lib.lookups import (
     find_published_days,
     find_visits,
 )
+from lib.parts import part_hashes
 from lib.run import Run
 from lib.sources.interface import Reading
 from lib.staging import Held, Staged, settle_batch
@@ -79,11 +80,12 @@ def stage_batch(run: Run) -> dict[int, Reading]:
         newest_loaded=instant_text(newest) if newest else None,
         missed_needs_hours=total["missed_needs_hours"],
         staged={
-            path.name: sha256_of_file(path)
+            name: sha256
             for path in (
                 *(staged.visits, staged.rejected, staged.deletions, staged.answers, staged.profile, staged.lateness),
                 run.staging / HEADERS,
             )
+            for name, sha256 in part_hashes(path).items()
         },
     )
     return reader.readings

@@ -1,4 +1,4 @@
-"""The Great Expectations suites of `expectations/`: read, given their parameters, run on a pandas frame.
+"""The Great Expectations suites of `expectations/`: read, given their parameters, run on a frame of pandas or Spark.
 
 Great Expectations 1.24 (its behaviour *tried*, see expectations/README.md) is imported where it is used: it takes
 five seconds. Nothing of a result leaves this module but counts, and for frames of counts the scopes that failed.
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
@@ -20,6 +20,9 @@ from lib import files
 from lib.config import ROOT
 from lib.deferred import defer
 from lib.errors import PipelineError
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame as SparkFrame
 
 Severity = Literal["critical", "warning"]
 Comparison = Literal["<=", ">=", "=="]
@@ -100,7 +103,9 @@ def suite_parameters(name: str) -> frozenset[str]:
     return frozenset(parameter for rule in rules() if rule.suite == name for parameter in rule.parameters)
 
 
-def run_suite(name: str, frame: pd.DataFrame, parameters: Mapping[str, Any], *, scopes: bool = False) -> list[Outcome]:
+def run_suite(
+    name: str, frame: pd.DataFrame | SparkFrame, parameters: Mapping[str, Any], *, scopes: bool = False
+) -> list[Outcome]:
     """Judge a frame by a suite; one outcome per expectation, in the order of the rules.
 
     `scopes=True` is for frames of counts with a `scope` column only. Raises PipelineError when an expectation cannot be
@@ -141,7 +146,10 @@ def _arguments(expectation: Any, names: Iterable[str]) -> dict[str, Any]:
 
 
 def _validate(
-    suite: dict[str, Any], frame: pd.DataFrame, parameters: Mapping[str, Any], result_format: Mapping[str, Any]
+    suite: dict[str, Any],
+    frame: pd.DataFrame | SparkFrame,
+    parameters: Mapping[str, Any],
+    result_format: Mapping[str, Any],
 ) -> list[Any]:
     import_library()
     import great_expectations as gx
@@ -150,7 +158,9 @@ def _validate(
     context = gx.get_context(mode="ephemeral")
     context.enable_analytics(False)
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    asset = context.data_sources.add_pandas(suite["name"]).add_dataframe_asset(suite["name"])
+    sources = context.data_sources
+    source = sources.add_pandas(suite["name"]) if isinstance(frame, pd.DataFrame) else sources.add_spark(suite["name"])
+    asset = source.add_dataframe_asset(suite["name"])
     definition = gx.ValidationDefinition(
         name=suite["name"],
         data=asset.add_batch_definition_whole_dataframe(suite["name"]),

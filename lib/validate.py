@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from lib.clock import parse_instant
 from lib.config import CANONICAL
 from lib.deliveries import Delivery, Standing, mark
-from lib.engines.duckdb import open_database
+from lib.engines.choose import engine_named
 from lib.errors import GateFailed, StoredDataChanged
 from lib.extract import delivery_standings, run_batch
 from lib.files import sha256_of_file
 from lib.gate import ACCEPTABLE, GateResult, evaluate_gate, write_dq_report
 from lib.judged import BATCH, judged_profile
 from lib.layout import REPORT as REPORT
+from lib.parts import unexpected_parts
 from lib.run import Run
-from lib.sql import literal
 from lib.stage import read_profile
 from lib.suites import keep_suites, rules
 from lib.warehouse import transaction, writing
 
 JUDGED_COLUMNS = ["source", *CANONICAL, "row_hash"]
 """Of the staged visits: the lineage, a third of their bytes, is judged by counts."""
-HASH_DIGITS = 12
-"""Of a row hash's 64: enough to cut any number of rows finely."""
 
 
 def judge_batch(run: Run) -> GateResult:
@@ -35,15 +32,17 @@ def judge_batch(run: Run) -> GateResult:
     """
     check_staged(run)
     batch = run_batch(run)
-    frame, sampled = staged_frame(run)
-    result = evaluate_gate(
-        read_profile(run),
-        frame,
-        run.settings,
-        clock=max(parse_instant(each.clock) for each in (*batch.deliveries, *batch.context)),
-        overrides=_overrides(run),
-        sampled=sampled,
-    )
+    with engine_named(run.settings.engine.kind).open_staged(
+        run.settings.engine, run.staging / "visits.parquet", JUDGED_COLUMNS, run.settings.gate.max_native_rows
+    ) as (frame, sampled):
+        result = evaluate_gate(
+            read_profile(run),
+            frame,
+            run.settings,
+            clock=max(parse_instant(each.clock) for each in (*batch.deliveries, *batch.context)),
+            overrides=_overrides(run),
+            sampled=sampled,
+        )
     keep_suites(run.record)
     write_dq_report(run.record / REPORT, result, run_id=run.run_id, as_of=run.as_of)
     write_dq_report(run.layout.staging / REPORT, result, run_id=run.run_id, as_of=run.as_of)
@@ -56,25 +55,6 @@ def judge_batch(run: Run) -> GateResult:
         }
     )
     return result
-
-
-def staged_frame(run: Run) -> tuple[pd.DataFrame, bool]:
-    """The staged visits for the row rules, and whether it is a sample: the smallest row hashes, so always the same."""
-    path, limit = run.staging / "visits.parquet", run.settings.gate.max_native_rows
-    staged_rows = pq.read_metadata(path).num_rows
-    if staged_rows <= limit:
-        return pq.read_table(path, columns=JUDGED_COLUMNS).to_pandas(types_mapper=pd.ArrowDtype), False
-    # Hashes are spread evenly: under this one lie the smallest and a few more, so that few rows have to be sorted.
-    share = min((limit + 10 * limit**0.5 + 10) / staged_rows, 1)
-    highest = f"{int(share * (16**HASH_DIGITS - 1)):0{HASH_DIGITS}x}g"
-    with open_database(run.settings.engine, run.staging) as engine:
-        columns = ", ".join(JUDGED_COLUMNS)
-        rows = f"SELECT {columns} FROM read_parquet({literal(str(path))})"
-        smallest = f"ORDER BY row_hash LIMIT {limit}"
-        table = engine.sql(f"{rows} WHERE row_hash < '{highest}' {smallest}").to_arrow_table()
-        if table.num_rows < limit:
-            table = engine.sql(f"{rows} {smallest}").to_arrow_table()
-    return table.to_pandas(types_mapper=pd.ArrowDtype), True
 
 
 def require_gate(run: Run, result: GateResult) -> str:
@@ -169,6 +149,8 @@ def check_staged(run: Run) -> None:
         path = run.staging / name
         if not path.exists() or sha256_of_file(path) != sha256:
             raise StoredDataChanged(f"staging/{run.run_id}/{name}: is not what 02 wrote; begin a new run.")
+    for name in unexpected_parts(run.staging, set(run.manifest["staged"])):
+        raise StoredDataChanged(f"staging/{run.run_id}/{name}: is none of what 02 wrote; begin a new run.")
 
 
 def _overrides(run: Run) -> dict[str, float]:

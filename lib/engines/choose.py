@@ -11,7 +11,11 @@ from lib.engines.interface import Engine, Kind
 
 
 def engine_named(kind: str) -> Kind:
-    """The engine of that kind. UsageError when what it needs is not installed."""
+    """The engine of that kind."""
+    if kind == "spark":
+        from lib.engines import spark
+
+        return spark
     from lib.engines import duckdb
 
     return duckdb

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from lib import dates, sql
 from lib.batch_reader import BatchReader
@@ -16,8 +17,14 @@ from lib.config import Engine as Settings
 from lib.engines.interface import Question
 from lib.errors import PipelineError, TemporaryFailure
 from lib.files import TEMPORARY_PREFIX
+from lib.parts import part_files, remove_table, scanned
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SPILL = f"{TEMPORARY_PREFIX}spill"
+HASH_DIGITS = 12
+"""Of a row hash's 64: enough to cut any number of rows finely."""
 ROW_GROUP = 61_440
 """Rows: half of the engine's default stays in the processor's cache, and is written for three quarters of the price."""
 
@@ -59,6 +66,32 @@ def open_database(settings: Settings, folder: Path) -> Iterator[duckdb.DuckDBPyC
         ) from error
     finally:
         connection.close()
+
+
+@contextmanager
+def open_staged(
+    settings: Settings, visits: Path, columns: Sequence[str], limit: int
+) -> Iterator[tuple[pd.DataFrame, bool]]:
+    """A pandas frame with Arrow types."""
+    import pandas as pd
+
+    staged_rows = sum(pq.read_metadata(each).num_rows for each in part_files(visits))
+    sampled = staged_rows > limit
+    table = (
+        _sample(settings, visits, columns, limit, staged_rows) if sampled else pq.read_table(visits, columns=columns)
+    )
+    yield table.to_pandas(types_mapper=pd.ArrowDtype), sampled
+
+
+def _sample(settings: Settings, visits: Path, columns: Sequence[str], limit: int, staged_rows: int) -> pa.Table:
+    # Hashes are spread evenly: under this one lie the smallest and a few more, so that few rows have to be sorted.
+    share = min((limit + 10 * limit**0.5 + 10) / staged_rows, 1)
+    highest = f"{int(share * (16**HASH_DIGITS - 1)):0{HASH_DIGITS}x}g"
+    rows = f"SELECT {', '.join(columns)} FROM read_parquet({sql.literal(str(scanned(visits)))})"
+    smallest = f"ORDER BY row_hash LIMIT {limit}"
+    with open_database(settings, visits.parent) as connection:
+        table = connection.sql(f"{rows} WHERE row_hash < '{highest}' {smallest}").to_arrow_table()
+        return table if table.num_rows == limit else connection.sql(f"{rows} {smallest}").to_arrow_table()
 
 
 class DuckDBEngine:
@@ -111,6 +144,8 @@ class DuckDBEngine:
         temporary = path.with_name(TEMPORARY_PREFIX + path.name)
         written = f"FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {ROW_GROUP}"
         self.connection.execute(f"COPY ({query}\n) TO {sql.literal(str(temporary))} ({written})")
+        if path.is_dir():  # of another engine
+            remove_table(path)
         temporary.replace(path)
 
     def read_staged(self, name: str, path: Path) -> None:

@@ -6,7 +6,7 @@ What they say in different words (casts, regular expressions, hashes) are macros
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -72,3 +72,9 @@ class Kind(Protocol):
 
     def open_engine(self, settings: EngineSettings, folder: Path) -> AbstractContextManager[Engine]:
         """An engine for one stage, which may keep files in `folder` for as long as it is open."""
+
+    def open_staged(
+        self, settings: EngineSettings, visits: Path, columns: Sequence[str], limit: int
+    ) -> AbstractContextManager[tuple[Any, bool]]:
+        """The staged visits as the frame that the gate judges, and whether it is a sample: of more than `limit`, those
+        with the smallest row hashes, so always the same."""

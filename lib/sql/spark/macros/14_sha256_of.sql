@@ -1,0 +1,3 @@
+-- SHA-256 of a text's UTF-8, lower-case hex.
+CREATE OR REPLACE TEMPORARY FUNCTION sha256_of(value STRING) RETURNS STRING
+RETURN sha2(CAST(value AS BINARY), 256)
