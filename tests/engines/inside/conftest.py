@@ -1,0 +1,25 @@
+"""One session of Spark for all tests here: they run in an environment that has it (tests/engines/environment.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from lib import rehearsal, validate
+from lib.engines.spark_session import open_session
+from tests.engines.inside.staged_twice import SPARK, stage_twice
+from tests.pipeline.plain_gate import plain_gate
+
+
+@pytest.fixture(scope="session")
+def joined() -> Iterator[None]:
+    with open_session(SPARK["master"]):
+        yield
+
+
+@pytest.fixture
+def twice(joined: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches are staged by both engines; the gate is the plain one, judged on pandas."""
+    monkeypatch.setattr(rehearsal.stage, "stage_batch", stage_twice)
+    monkeypatch.setattr(validate, "evaluate_gate", plain_gate)

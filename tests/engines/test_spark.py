@@ -1,0 +1,104 @@
+"""The Spark engine beside DuckDB, and through the real command on clusters of this machine's own."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conformance.test_warehouses import content
+from tests.engines.cluster import standalone_cluster
+from tests.engines.environment import ROOT, spark_environment, spark_python
+from tests.pipeline.clinic import Clinic, csv_text, row
+
+LOCAL_CLUSTER = "local-cluster[2,1,1024]"
+
+
+def spark_clinic(folder: Path, master: str, **words: Any) -> Clinic:
+    return Clinic(folder, config={"engine": {"kind": "spark", "master": master}}, **words)
+
+
+def command(clinic: Clinic, environment: dict[str, str], *words: str) -> subprocess.Popen[str]:
+    """The real command, in the environment that has Spark."""
+    config = clinic.folder / "config.yaml"
+    config.write_text(yaml.safe_dump({**clinic._content(), "source": {"path": str(clinic.input.parent)}}))
+    head = [str(spark_python()), str(ROOT / "run_pipeline.py"), "run", "--config", str(config)]
+    return subprocess.Popen(
+        [*head, "--data-dir", str(clinic.data_dir), *words],
+        env=environment, cwd=clinic.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    said, _ = process.communicate(timeout=600)
+    return process.returncode, said
+
+
+@pytest.mark.timeout(900)
+def test_it_stages_what_duckdb_stages(tmp_path: Path) -> None:
+    """The tests of tests/engines/inside, which need Spark in their own process."""
+    words = [str(spark_python()), "-W", "ignore", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--timeout=800"]
+    done = subprocess.run(
+        [*words, "tests/engines/inside"], cwd=ROOT, env=spark_environment(tmp_path), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+
+
+def test_its_absence_is_told_in_one_line_that_names_the_extra(tmp_path: Path) -> None:
+    clinic = spark_clinic(tmp_path, "local[2]")
+    clinic.deliver([row("V1")])
+    result = clinic.run()
+    assert (result.exit_code, "\n" in result.message) == (2, False)
+    assert "patient-visits-elt[spark]" in result.message
+    assert clinic.statuses() == ["pending"] and clinic.facts() == {}
+
+
+@pytest.mark.timeout(900)
+def test_a_cluster_fills_the_same_tables_by_the_real_command(tmp_path: Path, postgres_warehouses: object) -> None:
+    """DuckDB into SQLite, Spark into PostgreSQL; then no cluster: exit 7 in one line, and the tables stay."""
+    plain = Clinic(tmp_path / "plain")
+    clinic = spark_clinic(tmp_path / "spark", LOCAL_CLUSTER, kind="postgres")
+    environment = spark_environment(tmp_path)
+    good = [row(f"V{number}", visit_cost=f"{number}.005", patient_id=f'P"{number % 7}') for number in range(90)]
+    text = csv_text([*good, row("V1", visit_cost="7", last_updated="2025-03-01T13:00:00Z"), row("", visit_cost="x")])
+    for each in (plain, clinic):
+        each.deliver(text)
+    assert plain.run("2025-03-02T00:00:00Z").exit_code == 0
+    code, said = ended(command(clinic, environment, "--as-of", "2025-03-02T00:00:00Z"))
+    assert code == 0, said
+    assert "V1" not in said and "Traceback" not in said
+    found, expected = content(clinic), content(plain)
+    for table in expected:
+        assert found[table] == expected[table], table
+    clinic.config["engine"]["master"] = "spark://127.0.0.1:1"
+    clinic.deliver([row("V200")], "more.csv")
+    code, said = ended(command(clinic, environment))
+    assert code == 7 and "no Spark master answers at spark://127.0.0.1:1" in said and "Traceback" not in said, said
+    assert content(clinic)["fact_visits"] == expected["fact_visits"]
+
+
+@pytest.mark.timeout(900)
+def test_a_worker_that_is_killed_in_the_middle_of_staging_costs_nothing(tmp_path: Path) -> None:
+    plain = Clinic(tmp_path / "plain")
+    environment = spark_environment(tmp_path)
+    with standalone_cluster(tmp_path / "cluster", environment, workers=2) as cluster:
+        clinic = spark_clinic(tmp_path / "spark", cluster.master)
+        for each in (plain, clinic):
+            for part in range(2):
+                rows = [row(f"V{part}-{number}", visit_cost=f"{number}.25") for number in range(40_000)]
+                each.deliver(csv_text(rows), f"{part}.csv")
+        running = command(clinic, environment, "--as-of", "2025-03-02T00:00:00Z")
+        staging = clinic.data_dir / "staging"
+        while not list(staging.glob("*/.tmp-spark/*/_temporary/0/*/*")):
+            assert running.poll() is None, ended(running)
+            time.sleep(0.05)
+        cluster.kill(1)
+        code, said = ended(running)
+    assert code == 0, said
+    assert plain.run("2025-03-02T00:00:00Z", source=plain.input.parent).exit_code == 0
+    assert clinic.tables()["fact_visits"] == plain.tables()["fact_visits"]
+    assert clinic.tables()["daily_visit_metrics"] == plain.tables()["daily_visit_metrics"]
