@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.servers.bigquery import bigquery_warehouses as bigquery_warehouses
 from tests.servers.postgres import PostgresServer, database_for_warehouses
 from tests.servers.postgres import postgres_server as postgres_server
 from tests.servers.snowflake import snowflake_warehouses as snowflake_warehouses

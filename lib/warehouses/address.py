@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from lib.errors import UsageError
 
-SERVERS = {"postgresql": "postgres", "snowflake": "snowflake"}
+SERVERS = {"postgresql": "postgres", "snowflake": "snowflake", "bigquery": "bigquery"}
 """The kinds of warehouse that are on a server, by the first word of their URL."""
 DEFAULT_SCHEMA = "patient_visits"
 """Of the tables, where the URL names none: they share no schema with other programs' tables unless somebody says so."""

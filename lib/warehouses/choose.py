@@ -19,11 +19,15 @@ def kind_named(name: str) -> Kind:
 
 
 def server_kind(name: str) -> ServerKind:
-    """`postgres`, `snowflake`. Raises UsageError where its driver is not installed."""
+    """`postgres`, `snowflake`, `bigquery`. Raises UsageError where its driver is not installed."""
     if name == "snowflake":
         from lib.warehouses import snowflake
 
         return snowflake
+    if name == "bigquery":
+        from lib.warehouses import bigquery
+
+        return bigquery
     from lib.warehouses import postgres
 
     return postgres

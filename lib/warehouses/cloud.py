@@ -22,6 +22,8 @@ from lib.warehouses.rows import Row, row_of
 MARK = re.compile(r""":([a-z_][a-z0-9_]*)|'(?:[^']|'')*'|"(\w+)"|--[^\n]*|::|\?|\b(?:scratch|temp)\.""")
 MADE = re.compile(r"^CREATE TEMP TABLE (\w+) AS\b", re.MULTILINE)
 DROPPED = re.compile(r"^DROP TABLE temp\.")
+SCRATCH = "temp_"
+"""Begins the name of a load's own table."""
 TEMPORARY = {
     "touched_entries": {"identity": pa.string()},
     "touched_visits": {"visit_id": pa.string()},
@@ -90,7 +92,7 @@ class Dialect:
             return f"'{value}'"
         return ", ".join(map(self.literal, value)) or "NULL"
 
-    def whole(self, sql: str, parameters: Any) -> str:
+    def whole(self, sql: str, parameters: Any, scratch: str = SCRATCH) -> str:
         """The statement with values for its marks, its names and texts quoted as they are there, and temporary tables
         under the names that they have there."""
         named = parameters if isinstance(parameters, Mapping) else {}
@@ -106,7 +108,7 @@ class Dialect:
                 return self.literal(next(placed))
             if text[0] == "'":
                 return self.literal(text[1:-1].replace("''", "'"))
-            return "temp_" if text in ("scratch.", "temp.") else text
+            return scratch if text in ("scratch.", "temp.") else text
 
         whole, last = [], 0
         for found in MARK.finditer(sql):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from lib.sql import statement
 from lib.warehouses.interface import Connection
 
-COLUMN = re.compile(r"^    ([a-z_0-9]+) ([A-Z_0-9]+)(?:\([^)]*\))?( NOT NULL)?", re.MULTILINE)
+COLUMN = re.compile(r'^    "?([a-z_0-9]+)"? ([A-Z_0-9]+)(?:\([^)]*\))?( DEFAULT \d+)?( NOT NULL)?', re.MULTILINE)
 TABLE = re.compile(r"^CREATE TABLE IF NOT EXISTS (\w+) \(\n(.*?)^\)", re.MULTILINE | re.DOTALL)
 Columns = Mapping[str, tuple[str, bool]]
 """Name → type, and whether it may be null."""
@@ -20,7 +20,7 @@ def declared(statements: list[str], types: Mapping[str, str]) -> dict[str, Colum
     for text in statements:
         if made := TABLE.search(text):
             found[made[1]] = {
-                name: (types.get(kind, kind), not required) for name, kind, required in COLUMN.findall(made[2])
+                name: (types.get(kind, kind), not required) for name, kind, _, required in COLUMN.findall(made[2])
             }
     return found
 

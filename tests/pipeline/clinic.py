@@ -26,7 +26,7 @@ from lib.run import Options, Run
 from lib.state import write_state_copy
 from lib.warehouse import open_warehouse
 from lib.warehouses.choose import kind_named
-from tests.servers import snowflake
+from tests.servers import bigquery, snowflake
 from tests.servers.postgres import schema_url
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -120,8 +120,8 @@ class Clinic:
         """None for the usual one, so that nothing is said of it in the config. On the server a schema of its own."""
         if self.kind == "postgres":
             return schema_url(self.shares or self.folder)
-        if self.kind == "snowflake":
-            return snowflake.schema_url(self.shares or self.folder)
+        if self.kind in ("bigquery", "snowflake"):
+            return {"bigquery": bigquery, "snowflake": snowflake}[self.kind].schema_url(self.shares or self.folder)
         return None if self.kind == "sqlite" else f"{self.kind}:///{KINDS[self.kind]}"
 
     def _content(self) -> dict[str, Any]:

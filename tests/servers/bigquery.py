@@ -1,0 +1,83 @@
+"""A BigQuery of the tests' own: bqemulator on loopback, one for all tests of a session, in an environment of its own.
+
+It has no roles, costs, quotas or partitions, and takes statements that the real one refuses;
+tests/warehouses/test_statements.py parses each strictly.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from tests.servers.environment import made
+
+HOST = "127.0.0.1"
+PROJECT = "clinic-1"
+START_SECONDS = 90
+
+
+def schema_url(folder: Path) -> str:
+    """The URL of the warehouse of a test's folder: a dataset of its own."""
+    return f"bigquery://{PROJECT}/v{sha256(bytes(folder)).hexdigest()[:16]}"
+
+
+@contextmanager
+def running_bigquery() -> Iterator[None]:
+    """While the block lasts, the driver can be imported and finds the server, here and in processes that begin here."""
+    driver, emulator = made("bigquery"), made("bigquery_emulator")
+    home = Path(tempfile.mkdtemp(prefix="bq-"))
+    [extension] = emulator.glob("duckdb_extension_spatial/extensions/*/spatial.duckdb_extension")
+    place = home / ".duckdb" / "extensions" / extension.parent.name / "linux_amd64"
+    place.mkdir(parents=True)
+    shutil.copy(extension, place)
+    ports = []
+    for _ in range(2):
+        with socket.socket() as probe:
+            probe.bind((HOST, 0))
+            ports.append(probe.getsockname()[1])
+    words = ["start", "--rest-port", str(ports[0]), "--grpc-port", str(ports[1]), "--project", PROJECT]
+    code = "import sys; from bqemulator.cli import main; main()"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(driver)])))
+        patch.setattr(sys, "path", [*sys.path, str(driver)])
+        patch.setenv("BIGQUERY_EMULATOR_HOST", f"http://{HOST}:{ports[0]}")
+        process = subprocess.Popen(
+            [sys._base_executable, "-c", code, *words, "--log-level", "error"],  # type: ignore[attr-defined]
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": str(emulator), "HOME": str(home)},
+        )  # fmt: skip
+        try:
+            _wait(process, ports[0])
+            yield
+        finally:
+            process.kill()
+            process.wait()
+            shutil.rmtree(home, ignore_errors=True)
+
+
+def _wait(process: subprocess.Popen[bytes], port: int) -> None:
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            socket.create_connection((HOST, port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise RuntimeError("bqemulator does not start")
+
+
+@pytest.fixture(scope="session")
+def bigquery_warehouses() -> Iterator[None]:
+    with running_bigquery():
+        yield
