@@ -1,8 +1,9 @@
 """BigQuery: a dataset of its own in a project. What the statements of lib/sql leave open.
 
-Who may come in is the driver's affair: application default credentials. A transaction takes no change of permanent tables
-there, so none is ever in one: tables are made one by one, each only where it is missing, and the description that says
-they are whole comes last; a load's own tables and newly carried columns, which hold nothing yet, are made before it begins.
+Who may come in is the driver's affair: application default credentials. A transaction takes no change of permanent
+tables there, so none is ever in one: tables are made one by one, each only where it is missing, and the description that
+says they are whole comes last; a load's own tables and newly carried columns, which hold nothing yet, are made before it
+begins.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ IS_NOT = "IS DISTINCT FROM"
 TAKES_IN_ORDER = True
 DDL_COMMITS = True
 OURS = "patient visits, schema "
-"""The description of the table `warehouse`, with the schema's version: tells our schema from any other program's. Version 0
-while the tables are being made."""
+"""The description of the table `warehouse`, with the schema's version: tells our schema from any other program's. Version
+0 while the tables are being made."""
 TYPES = {"INT64": "INTEGER"}
 """What the service calls a type that the statements call so."""
 
@@ -90,8 +91,8 @@ def count_tables(layout: Layout) -> int:
 
 def stored_types(connection: Connection, table: str) -> dict[str, str]:
     """The table's columns and their types, in its order, added ones last; without those that only repeat others."""
-    columns = connection.client.get_table(connection.reference(table)).schema
-    return {each.name: each.field_type for each in columns if each.name not in MONEY.get(table, ())}
+    columns = connection.types(table)
+    return {name: kind for name, kind in columns.items() if name not in MONEY.get(table, ())}
 
 
 def stored_columns(connection: Connection, table: str, database: str | None = None) -> list[str]:
@@ -207,6 +208,6 @@ def declared_otherwise(connection: Connection, statements: list[str]) -> list[st
 @contextmanager
 def hold_server(layout: Layout, holder: str) -> Iterator[None]:
     """Nothing is held between transactions: the service has no such lock. Of two transactions that write at once one is
-    aborted (bigquery_driver), and of two runs on one version of the tables, the version's compare-and-swap lets the first
-    one load; the other changes nothing."""
+    aborted (bigquery_driver), and of two runs on one version of the tables, the version's compare-and-swap lets the
+    first one load; the other changes nothing."""
     yield

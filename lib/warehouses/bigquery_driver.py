@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import timedelta
 from secrets import token_hex
 from typing import Any
@@ -76,7 +77,7 @@ class Connection:
         word = first_word(text)
         if self.read_only and word not in READS:
             raise PipelineError("the warehouse: was opened to be read, and takes no changes; nothing was changed.")
-        if word == "BEGIN" and not self.read_only and not self._made:
+        if word == "BEGIN" and not self.read_only and not self._made.issuperset(TEMPORARY):
             for name, columns in TEMPORARY.items():
                 self.make_table(name, columns)
         done = self.ask(self.whole(text, parameters))
@@ -102,6 +103,10 @@ class Connection:
         count = job.num_dml_affected_rows
         return Result(names, [each.values() for each in rows], -1 if count is None else count)
 
+    def types(self, table: str) -> dict[str, str]:
+        """Of a table's columns, in its order."""
+        return {each.name: each.field_type for each in self._job(f"SELECT * FROM {table} WHERE FALSE")[1].schema}
+
     def fetch_arrow(self, sql: str, parameters: Any) -> pa.Table:
         """A query's rows."""
         return self._job(self.whole(sql, parameters))[1].to_arrow(create_bqstorage_client=False)
@@ -122,19 +127,21 @@ class Connection:
         return bigquery.DatasetReference(self.client.project, self.dataset).table(table)
 
     def close(self) -> None:
-        for name in sorted(self._made):
-            self.drop_table(name)
-        if self._session:
-            self.ask("CALL BQ.ABORT_SESSION()")
-            self._session = None
+        """What cannot be put away now goes by itself: tables in a day, a session and its transaction when it is idle."""
+        with suppress(*failures):
+            for name in sorted(self._made):
+                self.drop_table(name)
+            if self._session:
+                self.ask("CALL BQ.ABORT_SESSION()")
         self.client.close()
 
     def _job(self, text: str) -> tuple[Any, Any]:
         config = bigquery.QueryJobConfig(default_dataset=f"{self.client.project}.{self.dataset}")
         config.labels = {"program": "patient_visits"}
-        if self._session:
+        is_of_a_session = first_word(text) not in ("CREATE", "ALTER")  # changes of tables need none
+        if self._session and is_of_a_session:
             config.connection_properties = [bigquery.ConnectionProperty("session_id", self._session)]
-        elif not self.read_only:
+        elif not self.read_only and is_of_a_session:
             config.create_session = True
         job = self.client.query(text, job_config=config)
         rows = job.result()
