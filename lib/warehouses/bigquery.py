@@ -1,9 +1,9 @@
 """BigQuery: a dataset of its own in a project. What the statements of lib/sql leave open.
 
 Who may come in is the driver's affair: application default credentials. A transaction takes no change of permanent
-tables there, so none is ever in one: tables are made one by one, each only where it is missing, and the description that
-says they are whole comes last; a load's own tables and newly carried columns, which hold nothing yet, are made before it
-begins.
+tables there, so none is ever in one: tables are made one by one, each only where it is missing, and the description
+that says they are whole comes last; a load's own tables and newly carried columns, which hold nothing yet, are made
+before it begins.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ IS_NOT = "IS DISTINCT FROM"
 TAKES_IN_ORDER = True
 DDL_COMMITS = True
 OURS = "patient visits, schema "
-"""The description of the table `warehouse`, with the schema's version: tells our schema from any other program's. Version
-0 while the tables are being made."""
+"""The description of the table `warehouse`, with the schema's version: tells our schema from any other program's.
+Version 0 while the tables are being made."""
 TYPES = {"INT64": "INTEGER"}
 """What the service calls a type that the statements call so."""
 

@@ -9,6 +9,7 @@ where nobody drops them.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import timedelta
@@ -94,7 +95,8 @@ class Connection:
         return done
 
     def whole(self, sql: str, parameters: Any) -> str:
-        return DIALECT.whole(sql, parameters, self.scratch)
+        """Without the comments that open it: a job's text is kept and shown."""
+        return DIALECT.whole(re.sub(r"^(?:--[^\n]*\n)+", "", sql), parameters, self.scratch)
 
     def ask(self, text: str) -> Result:
         """Do a whole statement, whatever it does."""
@@ -127,7 +129,8 @@ class Connection:
         return bigquery.DatasetReference(self.client.project, self.dataset).table(table)
 
     def close(self) -> None:
-        """What cannot be put away now goes by itself: tables in a day, a session and its transaction when it is idle."""
+        """What cannot be put away now goes by itself: tables in a day, a session and its transaction when it is
+        idle."""
         with suppress(*failures):
             for name in sorted(self._made):
                 self.drop_table(name)

@@ -20,6 +20,7 @@ from lib.warehouses.address import read_address
         ("postgresql://[::1]:5433/v", "postgresql://[::1]:5433/v?schema=patient_visits", "v"),
         ("snowflake://xy1.eu-west-1/v", "snowflake://xy1.eu-west-1/v?schema=patient_visits", "v"),
         ("snowflake://org-account/v?schema=own", "snowflake://org-account/v?schema=own", "v.own"),
+        ("bigquery://clinic-1/visits", "bigquery://clinic-1/visits", "visits"),
     ],
 )
 def test_a_server_s_url_is_read_and_written_whole(tmp_path: Path, url: str, whole: str, name: str) -> None:
@@ -36,7 +37,7 @@ def test_a_server_s_url_is_read_and_written_whole(tmp_path: Path, url: str, whol
     "url",
     [
         *("postgresql://CANARY:CANARY@h/v", "postgresql://CANARY@h/v", "postgresql://CANARY:CANARY@/v"),
-        *("postgresql://@h/v", "snowflake://CANARY:CANARY@a/v"),
+        *("postgresql://@h/v", "snowflake://CANARY:CANARY@a/v", "bigquery://CANARY@p/v"),
     ],
 )
 def test_a_user_or_password_in_the_url_is_refused_and_not_repeated(url: str) -> None:
@@ -53,8 +54,8 @@ def test_a_user_or_password_in_the_url_is_refused_and_not_repeated(url: str) -> 
         "postgresql://h/v?schema=", "postgresql://h/v?sslmode=off", "postgresql://h/v?password=CANARY",
         "postgresql://h:x/v", "postgresql://h/v#x", "postgresql://h/v/w", "postgresql://h/" + "v" * 64,
         "postgresql://h/v?schema=a'%3B--", "snowflake:///v", "snowflake://a", "snowflake://a:443/v", "snowflake://a/v?role=x",
-        "snowflake://a/v?warehouse=w", "snowflake://a'b/v",
-
+        "snowflake://a/v?warehouse=w", "snowflake://a'b/v", "bigquery:///v", "bigquery://p", "bigquery://p/v?schema=x",
+        "bigquery://p/v-w",
     ],
 )  # fmt: skip
 def test_any_other_url_is_a_usage_error_in_one_line(url: str) -> None:

@@ -7,7 +7,7 @@ WITH expected AS (
         coalesce(sum(visit_cost_cents), 0) AS total_visit_cost_cents,
         CASE
             WHEN count(visit_cost_cents) > 0
-                THEN DIV(2 * SUM(visit_cost_cents) + COUNT(visit_cost_cents), 2 * COUNT(visit_cost_cents))
+                THEN DIV((2 * SUM(visit_cost_cents) + COUNT(visit_cost_cents)), (2 * COUNT(visit_cost_cents)))
         END AS avg_visit_cost_cents,
         count(*) - count(visit_cost_cents) AS missing_cost_count
     FROM fact_visits

@@ -20,7 +20,7 @@ FROM (
         COALESCE(SUM(visit_cost_cents), 0) AS cents,
         CASE
             WHEN COUNT(visit_cost_cents) > 0
-                THEN DIV(2 * SUM(visit_cost_cents) + COUNT(visit_cost_cents), 2 * COUNT(visit_cost_cents))
+                THEN DIV((2 * SUM(visit_cost_cents) + COUNT(visit_cost_cents)), (2 * COUNT(visit_cost_cents)))
         END AS average,
         COUNT(*) - COUNT(visit_cost_cents) AS missing_cost_count
     FROM fact_visits
