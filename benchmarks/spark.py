@@ -92,8 +92,8 @@ def stage(master: str, visits: Path, folder: Path, clock: str) -> None:
         staged = settle_batch(engine, batch, settings, window, held, staging)
         seconds = time.perf_counter() - began
     sums = "count(*), sum(('0x' || row_hash[:12])::UBIGINT)"
-    content = duckdb.sql(f"SELECT {sums} FROM read_parquet('{scanned(staged.visits)}')").fetchone()
-    print(json.dumps({"seconds": seconds, "content": " ".join(map(str, content or ()))}))
+    (content,) = duckdb.sql(f"SELECT {sums} FROM read_parquet('{scanned(staged.visits)}')").fetchall()
+    print(json.dumps({"seconds": seconds, "content": " ".join(map(str, content))}))
 
 
 if __name__ == "__main__":

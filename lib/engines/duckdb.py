@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lib import dates, sql
-from lib.batch_reader import BatchReader
 from lib.config import Engine as Settings
 from lib.engines.interface import Question
 from lib.errors import PipelineError, TemporaryFailure
@@ -21,6 +20,8 @@ from lib.parts import part_files, remove_table, scanned
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from lib.batch_reader import BatchReader
 
 SPILL = f"{TEMPORARY_PREFIX}spill"
 HASH_DIGITS = 12

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
-from lib.batch_reader import BatchReader
-from lib.config import Engine as EngineSettings
+if TYPE_CHECKING:
+    from lib.batch_reader import BatchReader
+    from lib.config import Engine as EngineSettings
+
 
 Question = Callable[[pa.RecordBatchReader], pa.Table]
 """Given rows of one column, what the warehouse answers to them."""

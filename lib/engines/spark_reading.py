@@ -29,7 +29,7 @@ from lib.sources.csv_fast import FastReader
 from lib.sources.gzipped import GZIP_MAGIC
 from lib.sources.interface import Reading, records_schema
 
-PIECE_BYTES = 16 << 20
+PIECE_BYTES = 8 << 20
 HEADER_BYTES = 1 << 16
 """A longer header is no plain CSV's."""
 

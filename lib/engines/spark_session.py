@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ OF_THE_CLUSTER = {
     "spark.ui.enabled": "false",  # a page that anyone could read
     "spark.ui.showConsoleProgress": "false",
     "spark.log.level": "OFF",
+    "spark.executor.syncLogLevel.enabled": "true",  # on the workers as here
     "spark.sql.variable.substitute": "false",
 }
 OF_THE_SESSION = {
@@ -56,6 +58,7 @@ def open_session(master: str) -> Iterator[SparkSession]:
         raise UsageError(
             "engine.kind is spark, and pyspark is not installed: pip install 'patient-visits-elt[spark]'."
         ) from None
+    warnings.filterwarnings("ignore", message="PySpark does not yet fully support")
     began = SparkContext._active_spark_context is None
     lost = threading.Event()
     session: SparkSession | None = None

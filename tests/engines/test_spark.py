@@ -98,7 +98,13 @@ def test_a_worker_that_is_killed_in_the_middle_of_staging_costs_nothing(tmp_path
             time.sleep(0.05)
         cluster.kill(1)
         code, said = ended(running)
-    assert code == 0, said
+        assert code == 0, said
+        cluster.kill(2)
+        before = clinic.tables()
+        clinic.deliver([row("V200")], "more.csv")
+        code, said = ended(command(clinic, {**environment, "PATIENT_VISITS_SPARK_WAIT": "10"}))
+        assert code == 7 and "gives no worker" in said and "Traceback" not in said, said
+        assert {**clinic.tables(), "state": before["state"]} == before
     assert plain.run("2025-03-02T00:00:00Z", source=plain.input.parent).exit_code == 0
     assert clinic.tables()["fact_visits"] == plain.tables()["fact_visits"]
     assert clinic.tables()["daily_visit_metrics"] == plain.tables()["daily_visit_metrics"]

@@ -72,5 +72,5 @@ def test_rows_that_break_every_rule(tmp_path: Path) -> None:
         pq.write_table(pa.Table.from_pylist(rows, SCHEMA), path / f"part-{number:05d}.parquet")
     by_pandas, by_spark = judged(path, 1_000)
     assert by_spark == by_pandas
-    assert sum(not each.passed for each in by_pandas) >= 7
+    assert sum(not each.passed for each in by_pandas) >= 6
     assert [each.passed for each in judged(path, 9)[1]] == [True] * len(by_pandas)
