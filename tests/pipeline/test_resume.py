@@ -46,7 +46,7 @@ def test_01_to_03_do_not_use_the_code_of_the_load() -> None:
     only_04 = {
         "lib/commit.py",
         "lib/load.py",
-        "lib/sql/warehouse/load/05_merge_facts.sqlite.sql",
+        "lib/sql/warehouse/load/05_merge_facts.sql",
         "notebooks/04_load.ipynb",
     }
     assert only_04 <= of_04 and not only_04 & before_04
@@ -207,7 +207,7 @@ def test_settings_given_when_the_run_began_hold_without_being_given_again(failed
 
 
 @pytest.mark.parametrize(
-    "path", ["lib/commit.py", "lib/sql/warehouse/load/05_merge_facts.sqlite.sql", "lib/pipeline.py"]
+    "path", ["lib/commit.py", "lib/sql/warehouse/load/05_merge_facts.sql", "lib/pipeline.py"]
 )
 def test_code_that_only_later_notebooks_use_may_be_mended(
     path: str, failed: Clinic, monkeypatch: pytest.MonkeyPatch
