@@ -66,7 +66,7 @@ def open_staged(
     sampled = staged_rows > limit
     with open_engine(settings, visits.parent) as engine:
         engine.read_staged("staged_visits", visits)
-        chosen = f" ORDER BY row_hash LIMIT {limit}" if sampled else ""
+        chosen = f" ORDER BY row_hash NULLS LAST LIMIT {limit}" if sampled else ""
         engine.make("judged_visits", f"SELECT {_judged_types(columns)} FROM staged_visits{chosen}")
         yield engine.frame("judged_visits"), sampled
 

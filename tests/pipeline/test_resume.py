@@ -206,9 +206,7 @@ def test_settings_given_when_the_run_began_hold_without_being_given_again(failed
     check(failed)
 
 
-@pytest.mark.parametrize(
-    "path", ["lib/commit.py", "lib/sql/warehouse/load/05_merge_facts.sql", "lib/pipeline.py"]
-)
+@pytest.mark.parametrize("path", ["lib/commit.py", "lib/sql/warehouse/load/05_merge_facts.sql", "lib/pipeline.py"])
 def test_code_that_only_later_notebooks_use_may_be_mended(
     path: str, failed: Clinic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
