@@ -70,6 +70,7 @@ def spark_environment(folder: Path) -> dict[str, str]:
     _require_java()
     return {
         **os.environ,
+        "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",  # machines that live for seconds
         "SPARK_CONF_DIR": str(configuration),
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_LOCAL_DIRS": str(configuration / "local"),
