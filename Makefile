@@ -22,6 +22,7 @@ run: $(READY) ## run the pipeline on the shipped sample, or as ARGS say
 	@$(PY) run_pipeline.py $(ARGS)
 
 test: $(READY) ## run the tests, JOBS at a time
+	@$(PY) -m compileall -q lib tests
 	@$(PY) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 faults: $(READY) ## kill, starve and spoil runs in every way (hours; FAULT_KILLS=20 FAULT_CALLS=7 for a short one)

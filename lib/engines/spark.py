@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 COMPILED_FROM = 4 << 20
-"""Bytes: of less, compiling the plans costs more than it saves."""
+"""Bytes: of less, compiling the plans and making them anew after each step costs more than it saves."""
 SCRATCH = f"{TEMPORARY_PREFIX}spark"
 ASKED_AT_ONCE = 1_000_000
 """Rows about which the warehouse is asked at once: what this process holds of them."""
@@ -121,6 +121,7 @@ class SparkEngine:
         if size < COMPILED_FROM:
             self._session.conf.set("spark.sql.codegen.wholeStage", "false")
             self._session.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN")
+            self._session.conf.set("spark.sql.adaptive.enabled", "false")
         numbers = self._session.range(0, len(pieces), 1, max(len(pieces), 1))
         fields = ", ".join(f"`{each.name}` {_TYPES[each.type]}" for each in spark_reading.batch_schema(settings))
         self._name("records", numbers.mapInArrow(read, fields))

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import shutil
+import tempfile
+from pathlib import Path
+
+from lib.layout import KINDS
 from tests.pipeline.clinic import COLUMNS, Clinic, csv_text, row
 
 MARKING = {"source": {"deliveries": "full", "deletes": "mark"}, "carry": {"ward": "Ward"}}
@@ -21,3 +27,19 @@ def played(clinic: Clinic) -> Clinic:
         result = clinic.run(f"2025-03-0{day}T00:00:00Z", accept=())
         assert result.exit_code == 0, result.message
     return clinic
+
+
+def played_copy(clinic: Clinic) -> Clinic:
+    """As `played`; where the warehouse is a file, a copy of what was played before."""
+    if clinic.kind not in KINDS:
+        return played(clinic)
+    shutil.copytree(_played_once(clinic.kind).name, clinic.folder, dirs_exist_ok=True)
+    clinic.config = {**MARKING, **clinic.config}
+    return clinic
+
+
+@functools.cache
+def _played_once(kind: str) -> tempfile.TemporaryDirectory[str]:
+    folder = tempfile.TemporaryDirectory()
+    played(Clinic(Path(folder.name), kind=kind))
+    return folder

@@ -19,7 +19,7 @@ from lib.layout import KINDS, Layout
 from lib.rebuild import rebuild_tables
 from lib.verify import verify_tables
 from lib.warehouses.choose import kind_named
-from tests.conformance.played import MARKING, played
+from tests.conformance.played import played, played_copy
 from tests.pipeline.clinic import COLUMNS, Clinic, csv_text, row
 from tests.pipeline.plain_gate import plain_gate
 
@@ -52,24 +52,6 @@ def quick(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> Clinic:
     """A clinic whose gate is the plain one."""
     monkeypatch.setattr(validate, "evaluate_gate", plain_gate)
     return clinic
-
-
-@pytest.fixture(scope="module")
-def played_once() -> dict[str, Path]:
-    """Folders of clinics that were played, by kind."""
-    return {}
-
-
-@pytest.fixture
-def played_clinic(quick: Clinic, played_once: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Clinic:
-    """A clinic that was played: a copy, where the warehouse is a file."""
-    if quick.kind not in KINDS:
-        return played(quick)
-    if quick.kind not in played_once:
-        played_once[quick.kind] = played(Clinic(tmp_path_factory.mktemp(quick.kind), kind=quick.kind)).folder
-    shutil.copytree(played_once[quick.kind], quick.folder, dirs_exist_ok=True)
-    quick.config = dict(MARKING)
-    return quick
 
 
 def content(clinic: Clinic) -> dict[str, list[tuple[object, ...]]]:
@@ -123,10 +105,8 @@ def test_the_same_deliveries_give_the_same_tables_in_every_kind(
         "DELETE FROM daily_visit_metrics",
     ],
 )  # fmt: skip
-def test_a_row_that_is_changed_behind_the_pipeline_s_back_is_found_and_stays_found(
-    played_clinic: Clinic, change: str
-) -> None:
-    quick = played_clinic
+def test_a_row_that_is_changed_behind_the_pipeline_s_back_is_found_and_stays_found(quick: Clinic, change: str) -> None:
+    played_copy(quick)
     assert findings(quick) == []
     quick.change(change)
     assert findings(quick) != []
@@ -145,14 +125,15 @@ def test_visits_are_staged_in_the_order_of_their_ids_for_tables_that_are_filled_
     assert ids == sorted(ids) or not kind_named(clinic.kind).TAKES_IN_ORDER
 
 
-def test_a_row_twice_is_found(played_clinic: Clinic) -> None:
+def test_a_row_twice_is_found(quick: Clinic) -> None:
+    played_copy(quick)
     double = "INSERT INTO quarantine_rows SELECT source, delivery_seq, source_line + 100, identity FROM quarantine_rows"
-    played_clinic.change(double)
-    assert findings(played_clinic) != []
+    quick.change(double)
+    assert findings(quick) != []
 
 
-def test_a_rebuild_finds_no_difference_and_then_the_one_there_is(played_clinic: Clinic) -> None:
-    quick = played_clinic
+def test_a_rebuild_finds_no_difference_and_then_the_one_there_is(quick: Clinic) -> None:
+    played_copy(quick)
     for _, record in sorted((each.name, each) for each in (quick.data_dir / "runs").glob("0*")):
         assert (record / "manifest.json").exists()
     settings = settings_from({**quick.config, "warehouse": quick.layout.url}, "config.yaml")
@@ -181,7 +162,7 @@ def test_a_text_that_is_no_text_everywhere_is_kept_and_never_said_to_change(quic
 
 
 def test_all_commands_work(clinic: Clinic) -> None:
-    """Loaded and refreshed by the real command, in between nothing new, held and refused; then what looks at it."""
+    """Loaded by the real command; nothing new, held, refused and refreshed; then the commands that look at it."""
     clinic.deliver([row(f"V{number}", patient_id=f"P{number}") for number in range(12)] + [row("", patient_id="P1")])
     assert clinic.command("run").returncode == 0
     now = instant_text(clock.now())
@@ -191,7 +172,7 @@ def test_all_commands_work(clinic: Clinic) -> None:
     clinic.deliver("nothing of ours\n1\n")
     assert clinic.run(now).exit_code == 3
     clinic.deliver([row("V20", patient_id="P20")])
-    assert clinic.command("run", "--full-refresh").returncode == 0
+    assert clinic.run(now, full_refresh=True).exit_code == 0
     backup = clinic.folder / "backup"
     for words, said in (
         (["status"], "13 visits"),

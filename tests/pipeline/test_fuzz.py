@@ -31,7 +31,7 @@ from tests.pipeline.broken_files import FIELD_LIMIT, SMALL, Seed, broken_file, f
 from tests.pipeline.clinic import COLUMNS, Clinic, row
 from tests.pipeline.plain_gate import plain_gate
 
-FILES = int(os.environ.get("FUZZ_FILES", "150"))
+FILES = int(os.environ.get("FUZZ_FILES", "100"))
 FIRST = int(os.environ.get("FUZZ_FIRST", "1"))
 MEMORY = Path("/dev/shm")
 """Where a run's many small synced files cost nothing; elsewhere the usual temporary folder."""

@@ -257,7 +257,7 @@ def test_what_stops_the_run_before_it_begins_stops_the_plan(
 
 
 @settings(
-    max_examples=max(int(os.environ.get("PROPERTY_EXAMPLES", "30")) // 6, 1),
+    max_examples=max(int(os.environ.get("PROPERTY_EXAMPLES", "20")) // 6, 1),
     derandomize=True, database=None, deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
 )  # fmt: skip

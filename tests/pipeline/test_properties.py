@@ -35,7 +35,7 @@ from tests.pipeline.beside import (
     watermark,
 )  # fmt: skip
 
-EXAMPLES = int(os.environ.get("PROPERTY_EXAMPLES", "30"))
+EXAMPLES = int(os.environ.get("PROPERTY_EXAMPLES", "20"))
 SEED = os.environ.get("PROPERTY_SEED")
 SHRINKS = "PROPERTY_NO_SHRINK" not in os.environ
 LATE = BASE + 6 * HOUR

@@ -195,7 +195,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 
 
 @settings(
-    max_examples=max(int(os.environ.get("PROPERTY_EXAMPLES", "30")) // 5, 1),
+    max_examples=max(int(os.environ.get("PROPERTY_EXAMPLES", "20")) // 5, 1),
     derandomize=True, database=None, deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
 )  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 
 from lib import rehearsal, validate
 from lib.engines.spark_session import open_session
-from tests.engines.inside.staged_twice import SPARK, stage_twice
+from tests.engines.inside.staged_twice import SPARK, StagedTwice
 from tests.pipeline.plain_gate import plain_gate
 
 
@@ -19,7 +19,9 @@ def joined() -> Iterator[None]:
 
 
 @pytest.fixture
-def twice(joined: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def twice(joined: None, monkeypatch: pytest.MonkeyPatch) -> StagedTwice:
     """Batches are staged by both engines; the gate is the plain one, judged on pandas."""
-    monkeypatch.setattr(rehearsal.stage, "stage_batch", stage_twice)
+    staged_twice = StagedTwice()
+    monkeypatch.setattr(rehearsal.stage, "stage_batch", staged_twice)
     monkeypatch.setattr(validate, "evaluate_gate", plain_gate)
+    return staged_twice

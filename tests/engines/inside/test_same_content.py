@@ -9,10 +9,10 @@ import pytest
 
 from lib.engines import spark, spark_reading
 from tests.conformance.played import played
+from tests.engines.inside.staged_twice import StagedTwice
 from tests.engines.inside.texts import CELLS, broken
 from tests.pipeline.clinic import COLUMNS, Clinic, csv_text, row
 
-pytestmark = pytest.mark.usefixtures("twice")
 ANY = {"gate": {"min_failing_rows": 1_000_000}}
 BERLIN = {
     "source": {"timezone": "Europe/Berlin", "delimiter": ";"},
@@ -35,7 +35,7 @@ def deliver_and_run(clinic: Clinic, day: int, text: str | bytes, path: str = "vi
     assert result.exit_code == 0, result.message
 
 
-def test_every_text_of_every_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_text_of_every_column(tmp_path: Path, twice: StagedTwice, monkeypatch: pytest.MonkeyPatch) -> None:
     """Compiled, as large inputs are; and in several pieces, read by several tasks."""
     monkeypatch.setattr(spark, "COMPILED_FROM", 0)
     monkeypatch.setattr(spark_reading, "PIECE_BYTES", 4000)
@@ -47,7 +47,7 @@ def test_every_text_of_every_column(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     deliver_and_run(clinic, 3, csv_text(plain) + "wrong,width\n")
 
 
-def test_declared_formats_zones_markers_and_limits(tmp_path: Path) -> None:
+def test_declared_formats_zones_markers_and_limits(tmp_path: Path, twice: StagedTwice) -> None:
     clinic = Clinic(tmp_path, config={**ANY, **BERLIN})
     texts = [
         *({"visit_date": text} for text in (
@@ -68,11 +68,13 @@ def test_declared_formats_zones_markers_and_limits(tmp_path: Path) -> None:
     deliver_and_run(clinic, 2, text.replace("March 3;", "March 3,").replace("31;", "31,").replace("32;", "32,"))
 
 
-def test_deletions_refusals_and_answers(tmp_path: Path) -> None:
+def test_deletions_refusals_and_answers(tmp_path: Path, twice: StagedTwice) -> None:
+    twice.first = 2
     played(Clinic(tmp_path, kind="duckdb"))
 
 
-def test_late_missed_corrected_and_unchanged_versions(tmp_path: Path) -> None:
+def test_late_missed_corrected_and_unchanged_versions(tmp_path: Path, twice: StagedTwice) -> None:
+    twice.first = 2
     clinic = Clinic(tmp_path, config=ANY)
 
     def at(visit_id: str, stamp: str, **cells: str) -> dict[str, str]:
@@ -98,7 +100,8 @@ def test_late_missed_corrected_and_unchanged_versions(tmp_path: Path) -> None:
     assert clinic.run("2025-03-06T00:00:00Z", source=clinic.input.parent, full_refresh=True, accept=()).exit_code == 0
 
 
-def test_a_source_without_a_stamp(tmp_path: Path) -> None:
+def test_a_source_without_a_stamp(tmp_path: Path, twice: StagedTwice) -> None:
+    twice.first = 2
     clinic = Clinic(tmp_path, config={"columns": {"last_updated": None}, "source": {"deliveries": "full"}, **ANY})
     deliver_and_run(clinic, 2, csv_text([row("V1"), row("V2"), row("V3", visit_cost="x")]))
     deliver_and_run(clinic, 3, csv_text([row("V1"), row("V2", visit_cost="1"), row("V3")]))
