@@ -16,6 +16,8 @@ from lib.warehouses.by_difference import keeping, own_transaction
 from lib.warehouses.interface import PARTS, DoStep, Sums
 
 BEGIN = "BEGIN"
+ALONE = "LOCK TABLE content_hashes IN SHARE ROW EXCLUSIVE MODE"
+"""Until the transaction ends: rows that another writer commits between the two readings would be hashed by both."""
 MOST_ARGUMENTS = 50
 """Of a function: PostgreSQL takes 100."""
 GROWING = {"05_merge_facts": "fact_visits", "11_quarantine": "quarantine"}
@@ -29,14 +31,17 @@ def keeping_content(connection: Any, tables: Iterable[str], afresh: str | None) 
     places = dict.fromkeys(tables, "true")
     if afresh and "fact_visits" in places:
         places["fact_visits"] = f"source = {literal(afresh)}"
-    with own_transaction(connection, _SELF), keeping(connection, _SELF, places, {}, forget=afresh):
-        yield
+    with own_transaction(connection, _SELF):
+        connection.execute(ALONE)
+        with keeping(connection, _SELF, places, {}, forget=afresh):
+            yield
 
 
 @contextmanager
 def keeping_load(connection: Any, values: Mapping[str, Any]) -> Iterator[DoStep]:
     """Of the facts, only the rows that the batch writes or marks are read; of tables by run, only this run's."""
     refresh = bool(values["refresh"])
+    connection.execute(ALONE)
     is_first = connection.execute("SELECT 1 FROM fact_visits WHERE source = :source LIMIT 1", values).fetchone() is None
     for name in ("touched_entries", "touched_visits"):
         connection.execute(statement(f"warehouse/load/00_{name}", "postgres"), values)

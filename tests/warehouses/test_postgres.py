@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lib import commit, validate
-from lib.content import differing_parts
+from lib.content import differing_parts, keeping_content
 from lib.errors import PipelineError, TemporaryFailure, UsageError, WarehouseLocked
 from lib.layout import Layout
 from lib.lock import hold_warehouse
@@ -128,6 +128,29 @@ def test_of_two_writers_that_no_lock_kept_apart_one_loads_and_one_changes_nothin
     assert len(own.query("SELECT * FROM runs")) == 4
     assert own.query("SELECT version FROM warehouse") == [(4,)]
     assert verify_tables(own.layout) == []
+
+
+def test_rows_that_two_writers_add_at_once_are_hashed_once(own: Clinic) -> None:
+    """What each reads before and after its own rows must not hold the other's."""
+
+    def add(source: str) -> None:
+        with writing(own.layout) as connection, keeping_content(connection, tables=["deliveries"]):
+            connection.execute(
+                "INSERT INTO deliveries (source, sequence, path, sha256, bytes, snapshot, clock, taken_by, status)"
+                " SELECT ?, sequence, path, sha256, bytes, snapshot, clock, taken_by, status FROM deliveries"
+                " WHERE source = 'clinic' AND sequence = 1",
+                [source],
+            )
+            if source == "first":
+                second.start()
+                second.join(1)  # it waits for this transaction; unless it did, it would be done
+
+    second = threading.Thread(target=add, args=["second"])
+    add("first")
+    second.join(60)
+    with reading(own.layout) as connection:
+        assert len(connection.execute("SELECT 1 FROM deliveries WHERE source <> 'clinic'").fetchall()) == 2
+        assert differing_parts(connection) == {}
 
 
 @pytest.mark.parametrize("step", ["00_swap", *commit.STEPS, "commit"])
