@@ -123,6 +123,8 @@ def _plain_errors(folder: Path) -> Iterator[None]:
 
 
 def _copy(layout: Layout, building: Path, folder: Path) -> Backup:
+    if layout.store:
+        layout.store.fetch_all()
     copy = _place_of(layout, building)
     for place in (copy.raw, copy.runs, copy.state, copy.warehouse.parent):
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -255,7 +257,7 @@ def _note(layout: Layout, backup: Backup, files: dict[str, Path]) -> dict[str, o
         "made": instant_text(now()),
         "actor": actor(),
         "host": host(),
-        "of": str(layout.data_dir),
+        "of": layout.store.url if layout.store else str(layout.data_dir),
         "warehouse_version": backup.warehouse_version,
         "last_run": backup.last_run,
         "deliveries": backup.deliveries,

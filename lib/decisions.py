@@ -56,6 +56,7 @@ def record_decision(
         "reason": reason,
     }
     append_entry(layout.decisions, entry)
+    layout.publish()
     return entry
 
 

@@ -88,6 +88,7 @@ def read_ledger(layout: Layout, source: str) -> list[Delivery]:
 def record_delivery(layout: Layout, connection: Connection, delivery: Delivery) -> None:
     """Append a taken delivery to the ledger, then make it pending in the warehouse."""
     append_line(ledger_file(layout, delivery.source), asdict(delivery))
+    layout.publish()
     sync_ledger(layout, connection, delivery.source)
 
 

@@ -60,7 +60,7 @@ class Side:
             raise UsageError(f"diff: run {run_id} has not ended.")
         rules = (_read_json(layout, run_id, REPORT) or {}).get("rules", [])
         before = next(runs_before(layout, run_id, manifest["source"]), {})
-        own = OwnWords.of(manifest, _shown(layout.data_dir), before, rules)
+        own = OwnWords.of(manifest, layout.store.url if layout.store else _shown(layout.data_dir), before, rules)
         warehouse = Layout.at(layout.data_dir, manifest["config"].get("warehouse"))
         return cls(warehouse, run_id, manifest, rules, own)
 

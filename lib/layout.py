@@ -14,6 +14,7 @@ from lib.warehouses.address import SERVERS, WRITTEN, Address, read_address
 
 if TYPE_CHECKING:
     from lib.config import Engine
+    from lib.store.working_copy import WorkingCopy
 
 RUN_ID_WIDTH = 6
 NOTEBOOKS = ("01_extract", "02_stage", "03_validate", "04_load", "05_analytics")
@@ -31,7 +32,8 @@ class Layout:
     """The folders of one data_dir and its warehouse file. Folders are 0700, files 0600: the process's umask is 077.
     `archive`: where old records were moved to, for those who verify them with the rest. `kind`: of the warehouse;
     `engine`: what it may use, where it computes in this process; `server`: where it is, when it is on a server. Then
-    `warehouse` is no file: its name is what it is called here, and its lock lies beside it."""
+    `warehouse` is no file: its name is what it is called here, and its lock lies beside it. `store`: when the data
+    folder is on object storage; `data_dir` is then this machine's working copy of it."""
 
     data_dir: Path
     warehouse: Path
@@ -39,20 +41,24 @@ class Layout:
     kind: str = "sqlite"
     engine: Engine | None = None
     server: Address | None = None
+    store: WorkingCopy | None = None
 
     @classmethod
-    def at(cls, data_dir: Path, warehouse_url: str | None, engine: Engine | None = None) -> Layout:
-        """The layout of `data_dir`; `warehouse_url` is `sqlite:///path`, `duckdb:///path`, a server's (see
-        lib/warehouses/address.py), or None for `data_dir/warehouse.db`. Raises UsageError for any other."""
+    def at(cls, place: Path | WorkingCopy, warehouse_url: str | None, engine: Engine | None = None) -> Layout:
+        """The layout of a data folder (lib/store/place.py tells of one on object storage); `warehouse_url` is
+        `sqlite:///path`, `duckdb:///path`, a server's (see lib/warehouses/address.py), or None for `warehouse.db` in
+        the folder. Raises UsageError for any other."""
+        data_dir, store = (place, None) if isinstance(place, Path) else (place.folder, place)
         if warehouse_url and warehouse_url.partition("://")[0] in SERVERS:
             server = read_address(warehouse_url)
-            return cls(data_dir, data_dir / server.file_name, kind=server.kind, engine=engine, server=server)
+            warehouse = data_dir / server.file_name
+            return cls(data_dir, warehouse, kind=server.kind, engine=engine, server=server, store=store)
         kind, separator, path = (DEFAULT_URL if warehouse_url is None else warehouse_url).partition(":///")
         if not separator or kind not in KINDS or not path:
             urls = ", ".join(f"{each}:///path/to/{name}" for each, name in KINDS.items())
             urls += "".join(f" or {each}" for each in map(WRITTEN.get, SERVERS))
             raise UsageError(f"warehouse: must be written {urls}.")
-        return cls(data_dir, data_dir / path, kind=kind, engine=engine)  # an absolute path stays one
+        return cls(data_dir, data_dir / path, kind=kind, engine=engine, store=store)  # an absolute path stays one
 
     def like(self, folder: Path) -> Layout:
         """The layout of another data folder, with a warehouse of the same kind in its usual place; of one on a server,
@@ -60,6 +66,29 @@ class Layout:
         if self.server:
             return Layout.at(folder, f"duckdb:///{KINDS['duckdb']}", self.engine)
         return Layout.at(folder, f"{self.kind}:///{KINDS[self.kind]}", self.engine)
+
+    @property
+    def place(self) -> Path | WorkingCopy:
+        """What `Layout.at` takes for this data folder."""
+        return self.store or self.data_dir
+
+    @property
+    def name(self) -> str:
+        """What the data folder is called in messages."""
+        return self.store.url if self.store else self.data_dir.name
+
+    def publish(self, run_id: str | None = None) -> None:
+        """Write to object storage what has changed, of one run too; see lib/store/working_copy.py."""
+        if self.store:
+            self.store.publish(run_id)
+
+    def require_lasting_warehouse(self) -> None:
+        """Raises UsageError when the tables would be in the working copy of a store, where nothing lasts."""
+        if self.store and not self.server and self.warehouse.is_relative_to(self.data_dir):
+            raise UsageError(
+                f"warehouse: the data folder is {self.store.url}, where no file of tables can be; name a server, or a "
+                "file by its whole path, as sqlite:////srv/clinic/warehouse.db."
+            )
 
     @property
     def url(self) -> str:

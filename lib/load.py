@@ -74,6 +74,8 @@ def load_visits(run: Run) -> Loaded:
     Raises WarehouseLocked when another run holds the warehouse or has loaded since this one began.
     """
     require_passed_gate(run)
+    if run.layout.store:
+        run.layout.store.require_own(run.run_id)
     if os.environ.get(HELD_BY_PARENT) == run.run_id:
         return _commit(run)
     with hold_warehouse(run.layout, f"run {run.run_id} (04_load by hand)"):

@@ -1,5 +1,5 @@
 """One run at a time per warehouse: a lock that the operating system frees when its holder dies. A warehouse on a server
-has another there, for those who come from other folders and machines."""
+has another there, for those who come from other folders and machines, and a data folder on object storage too."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ def hold_warehouse(layout: Layout, purpose: str) -> Iterator[None]:
     """Hold the warehouse for the block. Raises WarehouseLocked, naming the holder."""
     with ExitStack() as held:
         held.enter_context(hold_file(layout.lock_file, purpose))
+        if layout.store:
+            held.enter_context(layout.store.hold(purpose))
         if layout.server:
             held.enter_context(server_kind(layout.kind).hold_server(layout, f"{purpose}, {actor()} on {host()}"))
         yield

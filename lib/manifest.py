@@ -12,6 +12,7 @@ from typing import Any
 from lib.errors import StoredDataChanged, UsageError
 from lib.files import json_text, read_json, write_json
 from lib.standalone import MANIFEST, digest
+from lib.store.working_copy import publish_record
 
 MANIFEST_VERSION = 2
 READABLE_VERSIONS = (1, 2)
@@ -20,7 +21,8 @@ SEAL = "sha256"
 
 
 class Manifest:
-    """A run's manifest as a mapping of sections; every `record` is written whole at once (temporary name, rename)."""
+    """A run's manifest as a mapping of sections; every `record` is written whole at once (temporary name, rename);
+    on object storage after everything else that the run has changed."""
 
     def __init__(self, path: Path, content: dict[str, Any]) -> None:
         self._path = path
@@ -68,3 +70,4 @@ class Manifest:
     def _write(self) -> None:
         self._content["manifest_version"] = MANIFEST_VERSION
         write_json(self._path, {**self._content, SEAL: digest(json_text(self._content))})
+        publish_record(self._path.parent)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, Protocol
@@ -13,7 +13,7 @@ from typing import Any, NoReturn, Protocol
 from lib.ahead import KernelsAhead
 from lib.anchor import note_records
 from lib.confidential import log_exception
-from lib.config import ROOT, Settings, resolve
+from lib.config import ROOT, Settings
 from lib.errors import BY_NAME, PipelineError, ReportIncomplete, TemporaryFailure
 from lib.execute import Execution, Failure, execute_notebook
 from lib.kernels import Kernel
@@ -26,6 +26,7 @@ from lib.resume import check_resumable, newest_run, note_finished, reopen, unfin
 from lib.run import Options, Run
 from lib.stages_ahead import StagesAhead
 from lib.state import write_state_copy
+from lib.store.place import Place, place_of
 from lib.template import Template
 from lib.warehouse import copy_aside, reading, writing
 
@@ -61,7 +62,7 @@ def run_pipeline(
     settings: Settings,
     *,
     config_file: str,
-    data_dir: Path,
+    data_dir: str | Place,
     as_of: str | None,
     options: Options,
     progress: Progress,
@@ -71,20 +72,22 @@ def run_pipeline(
 
     Raises PipelineError for what stops it before it begins.
     """
-    layout = Layout.at(resolve(data_dir), settings.warehouse, settings.engine)
+    place = place_of(data_dir)
+    layout = Layout.at(place, settings.warehouse, settings.engine)
+    layout.require_lasting_warehouse()
     layout.create()
     with hold_warehouse(layout, "run_pipeline.py run"), _signals_as_interrupts():
         _prepare(layout, settings, options, progress)
         _finish_report(layout, config_file, progress)
         note_records(layout, settings.anchor)  # what was repaired; the close tells what cannot be noted
-        run = Run.begin(settings, data_dir=data_dir, as_of=as_of, options=options)
+        run = Run.begin(settings, data_dir=place, as_of=as_of, options=options)
         progress.began(run)
         return _run_notebooks(run, list(NOTEBOOKS), config_file, progress, template)
 
 
 def resume_pipeline(
     config_file: str,
-    data_dir: Path,
+    data_dir: str | Place,
     *,
     given: dict[str, Any],
     progress: Progress,
@@ -95,12 +98,12 @@ def resume_pipeline(
     `given` are settings given in place of the config's. Raises PipelineError, before anything is done, when the run
     ended otherwise than by a failure, or what its finished notebooks depend on has changed.
     """
-    begun = newest_run(resolve(data_dir))
+    begun = newest_run(place_of(data_dir))
     layout = begun.layout
     layout.create()
     with hold_warehouse(layout, f"run {begun.run_id} --resume"), _signals_as_interrupts():
         _prepare(layout, begun.settings, begun.options, progress)
-        run = Run.existing(layout.data_dir, begun.run_id)
+        run = Run.existing(layout.place, begun.run_id)
         check_resumable(run, config_file, given)
         reopen(run)
         progress.resumed(run)
@@ -118,9 +121,10 @@ def _run_notebooks(
             with KernelsAhead(run, names, template) as kernels:
                 for name in names:
                     executions.append(_execute(run, name, config_file, progress, kernels.take(name)))
+                    if not executions[-1].failure:
+                        executions[-1] = _finished(run, executions[-1])
                     if executions[-1].failure:
                         break
-                    note_finished(run, name)
                     ended.append(run.record / f"{name}.ipynb")
                     while ended and name in NOTEBOOKS[-2:]:  # what is read later must not hold up the load
                         stages.begin(ended.pop(0))
@@ -132,7 +136,10 @@ def _run_notebooks(
 
 
 def _prepare(layout: Layout, settings: Settings, options: Options, progress: Progress) -> None:
-    """Heal what an earlier run left when it died: records and their pages, the state's copy, temporary files."""
+    """Heal what an earlier run left when it died: records and their pages, the state's copy, temporary files, and what
+    it could not write to object storage. What ended elsewhere meanwhile is brought in first."""
+    if layout.store:
+        layout.store.refresh()
     layout.sweep()
     if options.full_refresh and layout.is_blank_file:
         copy_aside(layout.warehouse)
@@ -144,6 +151,7 @@ def _prepare(layout: Layout, settings: Settings, options: Options, progress: Pro
             _make_pages(layout, run_id, settings.readers_group)
         except Exception as error:  # a copy; this run is not to fail for it
             log_exception(layout.log(run_id), error, "making the pages")
+    layout.publish()
     if repaired:
         progress.repaired(repaired)
 
@@ -162,6 +170,7 @@ def _make_pages(layout: Layout, run_id: str, readers_group: str | None, stages: 
 
     write_report(layout, run_id, stages)
     write_index(layout)
+    layout.publish(run_id)
     open_to_readers(layout, [run_id], readers_group)
 
 
@@ -171,7 +180,7 @@ def _finish_report(layout: Layout, config_file: str, progress: Progress) -> None
     newest = layout.run_ids()[-1:]
     if not newest or not (layout.record(newest[0]) / FILE_NAME).exists():
         return
-    run = Run.existing(layout.data_dir, newest[0])
+    run = Run.existing(layout.place, newest[0])
     if run.manifest.get("exit_code") != ReportIncomplete.exit_code or run.manifest.get("recovered"):
         return
     execution = _execute(run, NOTEBOOKS[-1], config_file, progress)
@@ -198,6 +207,15 @@ def _execute(run: Run, name: str, config_file: str, progress: Progress, kernel: 
     finally:
         progress.stopped()
     progress.notebook_ended(execution)
+    return execution
+
+
+def _finished(run: Run, execution: Execution) -> Execution:
+    """Note that the notebook ended well; where that cannot be kept on object storage, it did not."""
+    try:
+        note_finished(run, execution.notebook)
+    except PipelineError as error:
+        return replace(execution, failure=Failure(type(error).__name__, str(error), None, dead_kernel=False))
     return execution
 
 

@@ -35,9 +35,10 @@ def prune_staging(layout: Layout, keep: int) -> Pruned:
     Raises WarehouseLocked when a run is under way.
     """
     with hold_warehouse(layout, "prune"):
-        staged = [run_id for run_id in layout.run_ids() if _is_folder(layout.staged(run_id))]
+        elsewhere = layout.store.staged_runs() if layout.store else set()
+        staged = [each for each in layout.run_ids() if each in elsewhere or _is_folder(layout.staged(each))]
         removed = [run_id for run_id in staged[: max(len(staged) - keep, 0)] if not _may_go_on(layout, run_id)]
-        freed = sum(_remove(layout.staged(run_id)) for run_id in removed)
+        freed = sum(_remove(layout, run_id) for run_id in removed)
     return Pruned(tuple(removed), len(staged) - len(removed), freed)
 
 
@@ -55,8 +56,11 @@ def _is_folder(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink()
 
 
-def _remove(folder: Path) -> int:
-    """Remove a folder; the bytes of its files."""
+def _remove(layout: Layout, run_id: str) -> int:
+    """Remove a run's staged files; their bytes."""
+    if layout.store:
+        return layout.store.remove_staged(run_id)
+    folder = layout.staged(run_id)
     freed = sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
     shutil.rmtree(folder)
     return freed

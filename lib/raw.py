@@ -123,6 +123,8 @@ class _Hashed:
 
 def _snapshot(layout: Layout, delivery: Delivery) -> Path:
     path = layout.raw / delivery.source / delivery.snapshot
+    if layout.store:
+        layout.store.fetch(path)
     if not path.is_file():
         raise StoredDataChanged(
             f"raw/{delivery.source}/{delivery.snapshot}: the snapshot is missing; restore it from a backup."

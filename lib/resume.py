@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from lib import provenance
@@ -24,6 +23,7 @@ from lib.manifest import FILE_NAME, Manifest
 from lib.raw import check_snapshot
 from lib.run import Run
 from lib.state import read_state
+from lib.store.place import Place
 from lib.used_code import LOCK, used_code
 from lib.validate import check_staged
 from lib.warehouse import reading
@@ -40,12 +40,13 @@ ATTEMPT = ("started", "ended", "outcome", "exit_code", "message", "notebooks", "
 """What an attempt's entry takes from the manifest."""
 
 
-def newest_run(data_dir: Path) -> Run:
+def newest_run(place: Place) -> Run:
     """The newest run that got as far as a manifest. Raises UsageError when there is none."""
-    begun = [each for each in Layout.at(data_dir, None).run_ids() if (data_dir / "runs" / each / FILE_NAME).exists()]
+    layout = Layout.at(place, None)
+    begun = [each for each in layout.run_ids() if (layout.record(each) / FILE_NAME).exists()]
     if not begun:
         raise UsageError(f"--resume: no run has begun here yet; {WITHOUT}.")
-    return Run.existing(data_dir, begun[-1])
+    return Run.existing(place, begun[-1])
 
 
 def check_resumable(run: Run, config_file: str, given: dict[str, Any]) -> None:

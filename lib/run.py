@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lib import confidential, provenance
 from lib.clock import file_stamp, instant_text, now, parse_instant, short_instant
-from lib.config import ROOT, Settings, load_settings, resolve, settings_from
+from lib.config import ROOT, Settings, load_settings, settings_from
 from lib.deliveries import sync_ledger
 from lib.errors import UsageError
 from lib.layout import RUN_ID_WIDTH, Layout
@@ -26,6 +26,7 @@ from lib.quarantine import waivers_in_force
 from lib.record import Outcome, close_record
 from lib.restore import restore_marks
 from lib.state import State, check_facts_present, read_state
+from lib.store.place import Place, place_of
 from lib.warehouse import copy_aside, writing
 from lib.window import Window
 
@@ -75,12 +76,12 @@ class Run:
         """
         os.umask(0o077)
         _refuse_undeclared_parameters()
-        layout = Layout.at(resolve(data_dir), None)
+        layout = Layout.at(place_of(data_dir), None)
         if not run_id and notebook == FIRST_NOTEBOOK:
             settings = load_settings(config_file, window__lookback_hours=lookback_hours)
             run = cls.begin(settings, data_dir=data_dir, as_of=as_of, watermark=watermark)
         else:
-            run = cls.existing(layout.data_dir, run_id or "latest")
+            run = cls.existing(layout.place, run_id or "latest")
             run._refuse_other_parameters(as_of, watermark, lookback_hours)
         confidential.guard_kernel(run.log)
         return run
@@ -90,7 +91,7 @@ class Run:
         cls,
         settings: Settings,
         *,
-        data_dir: str | Path,
+        data_dir: str | Place,
         as_of: str | None = None,
         watermark: str | None = None,
         options: Options | None = None,
@@ -101,7 +102,10 @@ class Run:
         later than the committed one; StoredDataChanged when the warehouse is not what it was.
         """
         options = options or Options()
-        layout = Layout.at(resolve(data_dir), settings.warehouse, settings.engine)
+        layout = Layout.at(place_of(data_dir), settings.warehouse, settings.engine)
+        layout.require_lasting_warehouse()
+        if layout.store and settings.readers_group:
+            raise UsageError("readers_group: opens folders; on object storage let the store's own policy open runs/.")
         layout.create()
         if options.full_refresh and layout.is_blank_file:
             copy_aside(layout.warehouse)
@@ -156,9 +160,9 @@ class Run:
         return cls(run_id, settings, layout, manifest)
 
     @classmethod
-    def existing(cls, data_dir: str | Path, run_id: str = "latest") -> Run:
+    def existing(cls, data_dir: str | Place, run_id: str = "latest") -> Run:
         """A run of `data_dir` by its id, or the newest. Raises UsageError when there is none."""
-        layout = Layout.at(resolve(data_dir), None)
+        layout = Layout.at(place_of(data_dir), None)
         if run_id == "latest":
             known = layout.run_ids()
             if not known:
@@ -168,7 +172,7 @@ class Run:
             raise UsageError("run_id: must be the name of a folder in runs, such as 000001-20251207T060000Z.")
         manifest = Manifest.read(layout.record(run_id))
         settings = settings_from(manifest["config"], f"{run_id}/manifest.json")
-        return cls(run_id, settings, Layout.at(layout.data_dir, settings.warehouse, settings.engine), manifest)
+        return cls(run_id, settings, Layout.at(layout.place, settings.warehouse, settings.engine), manifest)
 
     @classmethod
     def latest(cls, data_dir: str = "data/sandbox") -> Run:
@@ -234,8 +238,11 @@ class Run:
 
     @property
     def staging(self) -> Path:
-        """The folder of the run's staging output."""
-        return self.layout.staged(self.run_id)
+        """The folder of the run's staging output, brought in where it was made elsewhere."""
+        folder = self.layout.staged(self.run_id)
+        if self.layout.store:
+            self.layout.store.fetch_folder(folder)
+        return folder
 
     @property
     def counts(self) -> dict[str, int]:
@@ -247,7 +254,7 @@ class Run:
         """The six notebook parameters of this run, as run_pipeline.py passes them."""
         watermark = self.window.watermark
         return {
-            "data_dir": _shown_path(self.layout.data_dir),
+            "data_dir": self.layout.store.url if self.layout.store else _shown_path(self.layout.data_dir),
             "run_id": self.run_id,
             "as_of": short_instant(self.as_of),
             "watermark": short_instant(watermark) if watermark else None,

@@ -73,7 +73,7 @@ def header_frame(run: Run) -> pd.DataFrame:
         "batch": batch_text(run),
         "by": f"{run.manifest['actor']} on {run.manifest['host']}",
         "code": _code(git["commit"], git["dirty"]),
-        "data folder": run.layout.data_dir.name,
+        "data folder": run.layout.name,
     }
     return pd.DataFrame({"fact": list(facts), "is": list(facts.values())})
 

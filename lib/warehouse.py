@@ -34,6 +34,7 @@ def open_warehouse(layout: Layout, *, rebuild: bool = False) -> Connection:
     made from deliveries (unless `rebuild`, which a full refresh may ask for); when it is no database, belongs to
     another program, has a newer schema, or lacks another table. TemporaryFailure when another program holds it.
     """
+    layout.require_lasting_warehouse()
     path, kind = layout.warehouse, kind_named(layout.kind)
     absent = not extent(layout)
     may_begin = rebuild or not _loaded_before(layout)
@@ -56,6 +57,7 @@ def read_warehouse(layout: Layout) -> Connection:
     """A read-only connection to an existing warehouse of this schema version.
 
     Raises StoredDataChanged, TemporaryFailure."""
+    layout.require_lasting_warehouse()
     path, kind = layout.warehouse, kind_named(layout.kind)
     if not extent(layout):
         if not layout.data_dir.is_dir():

@@ -20,11 +20,12 @@ from typing import Any
 
 from lib.arrivals import Arrivals
 from lib.confidential import log_exception
-from lib.config import load_settings, resolve
+from lib.config import load_settings
 from lib.errors import PipelineError, StoredDataChanged, TemporaryFailure, UsageError, WarehouseLocked, as_ours
 from lib.pipeline import Ended, Progress, run_pipeline, was_signalled
 from lib.provenance import code_hashes
 from lib.run import Options
+from lib.store.place import log_folder
 from lib.template import Template
 
 LONGEST_PAUSE = 60.0
@@ -55,7 +56,7 @@ class Watched:
 
 def watch(
     config_file: str,
-    data_dir: Path,
+    data_dir: str | Path,
     *,
     given: dict[str, Any],
     template: Template | None,
@@ -91,7 +92,7 @@ def watch(
 
 
 def _run(
-    config_file: str, data_dir: Path, given: dict[str, Any], template: Template | None, progress: Progress
+    config_file: str, data_dir: str | Path, given: dict[str, Any], template: Template | None, progress: Progress
 ) -> Watched:
     began = time.monotonic()
     try:
@@ -108,7 +109,7 @@ def _run(
         ours = as_ours(error)
         if isinstance(ours, PipelineError):
             return Watched(ours.exit_code, str(ours), None, time.monotonic() - began)
-        log = resolve(data_dir) / "logs" / "unexpected.log"
+        log = log_folder(data_dir) / "unexpected.log"
         log_exception(log, error, "watch")
         told = f"unexpected failure ({type(error).__name__}); details in {log}."
         return Watched(1, told, None, time.monotonic() - began)

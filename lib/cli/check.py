@@ -65,12 +65,12 @@ def diff(
     """What differs between two ended runs: circumstances, deliveries, counts, gate, published metrics, and the
     notebooks cell by cell. Of two runs alike but for their time, nothing does.
     """
-    from lib.config import resolve
     from lib.diff import Side, print_diff
     from lib.layout import Layout, resolve_run_id
+    from lib.store.place import place_of
     from lib.terminal import consoles
 
-    layouts = [Layout.at(resolve(from_here(each)), None) for each in (data_dir, other_data_dir or data_dir)]
+    layouts = [Layout.at(place_of(from_here(each)), None) for each in (data_dir, other_data_dir or data_dir)]
     sides = [Side.at(at, resolve_run_id(at, run)) for at, run in zip(layouts, (run_a, run_b), strict=True)]
     if print_diff(consoles()[0], *sides) and exit_code:
         raise typer.Exit(1)

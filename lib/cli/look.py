@@ -90,17 +90,18 @@ def plan(
     It is done on a copy, so every number is the run's; nothing outside a temporary folder is written, and a run may go
     on meanwhile. Ends with the code that the run would end with: 0, 3 (delivery refused) or 4 (gate failed).
     """
-    from lib.config import load_settings, resolve
+    from lib.config import load_settings
     from lib.layout import Layout
     from lib.plan import plan_run, print_plan
     from lib.run import Options
+    from lib.store.place import place_of
     from lib.terminal import consoles
 
     if reason and not accept:
         raise UsageError("--reason: goes with --accept RULE.")
     check_acceptable(accept or [])
     settings = load_settings(from_here(config), **given_settings(source, warehouse, lookback_hours))
-    layout = Layout.at(resolve(from_here(data_dir)), settings.warehouse, settings.engine)
+    layout = Layout.at(place_of(from_here(data_dir)), settings.warehouse, settings.engine)
     options = Options(full_refresh=full_refresh, accept=tuple(accept or ()), reason=reason)
     planned = plan_run(layout, settings, as_of=as_of, options=options)
     print_plan(consoles()[0], planned)

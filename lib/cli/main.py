@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from pathlib import Path
 
 import typer
 
@@ -61,9 +60,10 @@ def _unexpected(error: Exception, words: list[str]) -> int:
     """One line on the terminal; the traceback, which may hold values, in a private log."""
     from lib.confidential import log_exception
     from lib.errors import as_ours
+    from lib.store.place import log_folder
 
     data_dir = words[words.index("--data-dir") + 1] if "--data-dir" in words[:-1] else "data"
-    log = Path(from_here(data_dir)) / "logs" / "unexpected.log"
+    log = log_folder(from_here(data_dir)) / "unexpected.log"
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         log_exception(log, error, " ".join(words[:1]))

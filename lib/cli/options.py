@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 Config = Annotated[str, typer.Option("--config", metavar="FILE", help="The config file.")]
 DataDir = Annotated[
-    str, typer.Option("--data-dir", metavar="DIR", help="Where raw, staging, state, runs, logs and warehouse.db live.")
+    str,
+    typer.Option(
+        "--data-dir",
+        metavar="DIR",
+        help="Where raw, staging, state, runs, logs and warehouse.db live; or s3://bucket/prefix.",
+    ),
 ]
 Warehouse = Annotated[
     str | None,
@@ -52,6 +57,8 @@ def given_settings(source: str | None, warehouse: str | None, lookback_hours: fl
 
 def from_here(path: str) -> str:
     """A path as typed, which means from the current folder, for code that resolves from the project's root."""
+    if "://" in path:  # a data folder on object storage
+        return path
     absolute = Path(path).expanduser()
     absolute = absolute if absolute.is_absolute() else Path.cwd() / absolute
     from lib.config import ROOT
@@ -69,11 +76,12 @@ def warehouse_from_here(url: str | None) -> str | None:
 
 
 def layout_of(config: str, data_dir: str, warehouse: str | None) -> Layout:
-    from lib.config import load_settings, resolve
+    from lib.config import load_settings
     from lib.layout import Layout
+    from lib.store.place import place_of
 
     settings = load_settings(from_here(config), warehouse=warehouse_from_here(warehouse))
-    return Layout.at(resolve(from_here(data_dir)), settings.warehouse, settings.engine)
+    return Layout.at(place_of(from_here(data_dir)), settings.warehouse, settings.engine)
 
 
 def with_archive(layout: Layout, archive: Path | None) -> Layout:
@@ -97,7 +105,7 @@ def source_name(config: str, layout: Layout) -> str:
     source, held = load_settings(from_here(config)).source.name, sources_held(layout)
     if held and source not in held:
         raise UsageError(
-            f"{layout.data_dir.name}: holds {', '.join(held)}, not {source}; name that source's config with --config."
+            f"{layout.name}: holds {', '.join(held)}, not {source}; name that source's config with --config."
         )
     return source
 

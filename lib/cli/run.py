@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -48,7 +47,7 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing unless something fails.")] = False,
 ) -> None:
     """Take what the source delivers, stage it, put it before the gate, load it, report. This is the default command."""
-    place = from_here(config), Path(from_here(data_dir))
+    place = from_here(config), from_here(data_dir)
     if resume:
         _refuse_with_resume(
             {"--source": source, "--lookback-hours": lookback_hours, "--as-of": as_of,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,7 +21,7 @@ def watch(
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing unless something fails.")] = False,
 ) -> None:
     """Load what the source offers now and each delivery that comes, a whole run each, until Ctrl-C or SIGTERM."""
-    place = from_here(config), Path(from_here(data_dir))
+    place = from_here(config), from_here(data_dir)
     with begun_template() as template:
         from lib import watch as watching
         from lib.terminal import NoProgress, consoles

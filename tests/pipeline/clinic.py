@@ -24,6 +24,7 @@ from lib.layout import KINDS, REPORT, Layout
 from lib.rehearsal import rehearse
 from lib.run import Options, Run
 from lib.state import write_state_copy
+from lib.store.place import Place, place_of
 from lib.warehouse import open_warehouse
 from lib.warehouses.choose import kind_named
 from tests.servers import bigquery, snowflake
@@ -95,6 +96,8 @@ class Clinic:
     """Of its warehouse."""
     shares: Path | None = None
     """The folder of the clinic whose schema on the server it writes too."""
+    store: str | None = None
+    """The URL of its data folder, when that is on object storage."""
 
     def __post_init__(self) -> None:
         self.input.parent.mkdir(parents=True, exist_ok=True)
@@ -104,12 +107,16 @@ class Clinic:
         return self.folder / "inbox" / "visits.csv"
 
     @property
+    def place(self) -> Place:
+        return place_of(self.store or self.folder / "data")
+
+    @property
     def data_dir(self) -> Path:
-        return self.folder / "data"
+        return self.layout.data_dir
 
     @property
     def layout(self) -> Layout:
-        return Layout.at(self.data_dir, self._url)
+        return Layout.at(self.place, self._url)
 
     @property
     def warehouse(self) -> Path:
@@ -122,6 +129,8 @@ class Clinic:
             return schema_url(self.shares or self.folder)
         if self.kind in ("bigquery", "snowflake"):
             return {"bigquery": bigquery, "snowflake": snowflake}[self.kind].schema_url(self.shares or self.folder)
+        if self.store:
+            return f"{self.kind}:///{(self.shares or self.folder) / KINDS[self.kind]}"
         return None if self.kind == "sqlite" else f"{self.kind}:///{KINDS[self.kind]}"
 
     def _content(self) -> dict[str, Any]:
@@ -153,7 +162,7 @@ class Clinic:
         run: Run | None = None
         try:
             settings = settings_from(content, "config.yaml")
-            run = Run.begin(settings, data_dir=self.data_dir, as_of=as_of, options=options)
+            run = Run.begin(settings, data_dir=self.place, as_of=as_of, options=options)
             message = rehearse(run)
         except PipelineError as error:
             return RunResult(error.exit_code, str(error), run)
@@ -172,7 +181,7 @@ class Clinic:
         if words[0] not in ("diff", "history", "report", "sign"):  # these read records only
             head += ["--config", str(config)]
         return subprocess.run(
-            [*head, "--data-dir", str(self.data_dir), *words[1:]],
+            [*head, "--data-dir", self.store or str(self.data_dir), *words[1:]],
             capture_output=True, text=True, timeout=timeout, cwd=self.folder, check=False,
         )  # fmt: skip
 
