@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import os
 import random
 import time
 from collections.abc import Callable
@@ -30,6 +31,8 @@ _REFUSED = {
     "DefaultCredentialsError", "RefreshError", "ClientAuthenticationError",
 }  # fmt: skip
 """The drivers' exceptions that say who asks is not known, by class name: no driver needs to be there for this."""
+_OF_DRIVERS = {"aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "requests", "urllib3"}
+"""The packages whose exceptions, where they are no OSError, tell of a store that gives no good answer."""
 
 
 class AlreadyThere(Exception):
@@ -41,7 +44,7 @@ class Objects:
 
     def __init__(self, address: StoreAddress) -> None:
         self.address = address
-        self._opened: Any = None
+        self._opened: dict[int, Any] = {}
 
     def tags(self, folder: str = "") -> Tags:
         """Every object's tag below a folder, of all where none is named."""
@@ -114,10 +117,11 @@ class Objects:
 
     @property
     def _files(self) -> Any:
-        """The driver's file system, made when it is first used: a process that writes nothing needs no driver."""
-        if self._opened is None:
-            self._opened = _opened(self.address)
-        return self._opened
+        """The driver's file system, made when it is first used: a process that writes nothing needs no driver, and a
+        fork needs one of its own."""
+        if os.getpid() not in self._opened:
+            self._opened = {os.getpid(): _opened(self.address)}
+        return self._opened[os.getpid()]
 
     def _path(self, key: str) -> str:
         return f"{self.address.root}/{key}"
@@ -153,7 +157,7 @@ class Objects:
             except Exception as error:
                 if type(error).__name__ in _REFUSED:
                     raise self._failure(self._who("cannot tell who asks"), UsageError) from None
-                if isinstance(error, UsageError):
+                if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _OF_DRIVERS:
                     raise
                 if pause is None:
                     told = f"does not answer ({type(error).__name__}); nothing was loaded; run again"

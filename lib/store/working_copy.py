@@ -37,15 +37,14 @@ MANIFEST = "manifest.json"
 CACHE = "XDG_CACHE_HOME"
 
 
-_opened: list[WorkingCopy] = []
-"""Those of this process."""
+_opened: dict[Path, WorkingCopy] = {}
+"""Those of this process, by folder."""
 
 
 def publish_record(record: Path) -> None:
     """Write to the store what a run has changed, when its record lies in a working copy that this process opened."""
-    for copy in _opened:
-        if record.parent == copy.folder / "runs":
-            copy.publish(record.name)
+    if copy := _opened.get(record.parent.parent):
+        copy.publish(record.name)
 
 
 def folder_of(address: StoreAddress) -> Path:
@@ -62,7 +61,7 @@ class WorkingCopy:
         self.address, self.folder = address, folder
         self.objects = Objects(address)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _opened.append(self)
+        _opened[folder] = self
 
     @property
     def url(self) -> str:

@@ -30,8 +30,9 @@ def played(clinic: Clinic) -> Clinic:
 
 
 def played_copy(clinic: Clinic) -> Clinic:
-    """As `played`; where the warehouse is a file, a copy of what was played before."""
-    if clinic.kind not in KINDS:
+    """As `played`; where the warehouse is a file and the data folder is on this machine, a copy of what was played
+    before."""
+    if clinic.kind not in KINDS or clinic.store:
         return played(clinic)
     shutil.copytree(_played_once(clinic.kind).name, clinic.folder, dirs_exist_ok=True)
     clinic.config = {**MARKING, **clinic.config}

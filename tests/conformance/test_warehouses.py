@@ -1,5 +1,6 @@
-"""What every kind of warehouse passes: one kind's tables are the others', what another program does to it is found, all
-commands work on it."""
+"""What every kind of warehouse passes, with the data folder on this machine or on S3: one kind's tables are the
+others', what another program does to it is found, all commands work on it. With PATIENT_VISITS_TEST_STORES=s3 every case has its
+data folder there too; without it, the one that compares tables has."""
 
 from __future__ import annotations
 
@@ -22,10 +23,13 @@ from lib.warehouses.choose import kind_named
 from tests.conformance.played import played, played_copy
 from tests.pipeline.clinic import COLUMNS, Clinic, csv_text, row
 from tests.pipeline.plain_gate import plain_gate
+from tests.servers.s3 import store_url
 
 CLOUDS = tuple(os.environ.get("PATIENT_VISITS_TEST_CLOUDS", "").split())
 """Kinds of warehouse whose emulators are slow: tests/warehouses has a few of these cases for them."""
 EVERY_KIND = (*KINDS, "postgres", *CLOUDS)
+PLACES = ("disk", *os.environ.get("PATIENT_VISITS_TEST_STORES", "").split())
+"""Where the data folder is."""
 CONTENT = (
     "fact_visits", "daily_visit_metrics", "quarantine_rows", "quarantine", "metric_changes", "lateness", "state",
     "runs", "visit_value_counts",
@@ -41,10 +45,19 @@ def kind(request: pytest.FixtureRequest) -> str:
     return name
 
 
-@pytest.fixture
-def clinic(tmp_path: Path, kind: str) -> Clinic:
+@pytest.fixture(params=PLACES)
+def clinic(request: pytest.FixtureRequest, tmp_path: Path, kind: str) -> Clinic:
     """An empty clinic."""
-    return Clinic(tmp_path, kind=kind)
+    return clinic_at(request, tmp_path, kind, request.param)
+
+
+def clinic_at(request: pytest.FixtureRequest, folder: Path, kind: str, where: str) -> Clinic:
+    if where == "disk":
+        return Clinic(folder, kind=kind)
+    request.getfixturevalue("s3_server")
+    request.getfixturevalue("monkeypatch").setenv("XDG_CACHE_HOME", str(folder / "cache"))
+    folder.mkdir(exist_ok=True)
+    return Clinic(folder, kind=kind, store=store_url(folder))
 
 
 @pytest.fixture
@@ -76,7 +89,9 @@ def test_the_same_deliveries_give_the_same_tables_in_every_kind(
     for name in set(EVERY_KIND) - set(KINDS):
         request.getfixturevalue(f"{name}_warehouses")
     monkeypatch.setattr(validate, "evaluate_gate", plain_gate)
-    first, *others = (content(played(Clinic(tmp_path / name, kind=name))) for name in EVERY_KIND)
+    pairs = [(name, where) for name in EVERY_KIND for where in ("disk", "s3")]
+    clinics = (clinic_at(request, tmp_path / f"{name}-{where}", name, where) for name, where in pairs)
+    first, *others = (content(played(each)) for each in clinics)
     assert first["fact_visits"] and first["quarantine"] and first["lateness"]
     for other in others:
         for table in CONTENT:
@@ -193,6 +208,8 @@ def test_all_commands_work(clinic: Clinic) -> None:
     copied = Clinic(clinic.folder / "restored", kind=clinic.layout.like(backup).kind)
     shutil.copytree(backup, copied.data_dir)
     assert copied.tables() == clinic.tables()
+    if clinic.store:
+        return
     names = {path.name for path in clinic.data_dir.iterdir() if path.is_file()}
     files = set() if clinic.layout.server else {clinic.warehouse.name}
     assert names == {*files, f"{clinic.warehouse.name}.lock"}, "no log and no temporary file is left"
