@@ -61,8 +61,10 @@ def count_restated_days(engine: Engine, batch: Batch, held: Held) -> int | None:
     """How many published days the load changes; None for a full refresh, which is known only once it is done."""
     if batch.kind == "refresh":
         return None
-    days = pa.table({"visit_date": pa.array(held.published_days(), pa.string())})
-    engine.take("found", days)
+    published = held.published_days()
+    if not published:
+        return 0
+    engine.take("found", pa.table({"visit_date": pa.array(published, pa.string())}))
     engine.make("published_days", "SELECT CAST(visit_date AS DATE) AS visit_date FROM found")
     engine.drop("found")
     restated: int = engine.one_row(statement("staging/restated_days", engine.kind))[0]

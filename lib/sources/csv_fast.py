@@ -60,33 +60,29 @@ class FastReader:
             return None
         lengths = ends - starts - (data[ends - 1] == CR) if has_cr else ends - starts
         records = np.flatnonzero(lengths)
-        table, refused = self._parse(block) if len(records) else (self._nothing(), 0)
-        kept, wrong = records, records[:0]
-        if refused:
-            delimiters = np.flatnonzero(data == self._delimiter)
-            found = np.searchsorted(delimiters, ends) - np.searchsorted(delimiters, starts)
-            is_wrong = found[records] != self._width - 1
-            kept, wrong = records[~is_wrong], records[is_wrong]
-        if table.num_rows != len(kept) or refused != len(wrong):
+        table, refused = self._parse(block) if len(records) else (self._nothing(), [])
+        wrong, kept = records[refused], np.delete(records, refused)
+        texts = [block[starts[line] : ends[line]].decode().rstrip("\r") for line in wrong]
+        delimiter = chr(self._delimiter)
+        if table.num_rows != len(kept) or any(text.count(delimiter) == self._width - 1 for text in texts):
             return None
         visible = np.ones(len(ends), bool)
         visible[np.searchsorted(ends, self._odd(data, ends, has_cr))] = False
-        good = [kept + first_line, *(column.combine_chunks() for column in table.columns)]
+        good = [kept + first_line, *map(_whole, table.columns)]
         batch = self._batch([*good, pa.nulls(len(kept), pa.string()), visible[kept]])
         if len(wrong):
-            texts = [block[starts[line] : ends[line]].decode().rstrip("\r") for line in wrong]
             nothing = [pa.nulls(len(wrong), pa.string())] * (len(self._schema) - 3)
             malformed = self._batch([wrong + first_line, *nothing, texts, pa.repeat(False, len(wrong))])
             batch = pa.concat_batches([batch, malformed])
         return batch, len(ends)
 
-    def _parse(self, block: bytes) -> tuple[pa.Table, int]:
-        """The lines that are as wide as the header, and how many are not; blank ones are neither."""
-        refused = 0
+    def _parse(self, block: bytes) -> tuple[pa.Table, list[int]]:
+        """The lines that are as wide as the header, and the places among all lines of those that are not; blank ones are
+        neither and have no place."""
+        refused: list[int] = []
 
         def refuse(row: pa.csv.InvalidRow) -> str:
-            nonlocal refused
-            refused += 1
+            refused.append(row.number - 1)
             return "skip"
 
         dialect = pa.csv.ParseOptions(
@@ -121,6 +117,10 @@ class FastReader:
             for column, field in zip(columns, self._schema, strict=True)
         ]
         return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _is_utf8(block: bytes) -> bool:
