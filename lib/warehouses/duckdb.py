@@ -49,6 +49,7 @@ OURS = "patient visits, schema "
 MAGIC, MAGIC_AT = b"DUCK", 8
 FOREIGN = (b"SQLite format 3\0",)
 WAIT_SECONDS = 0.05
+COMPRESSED = re.compile(r" USING COMPRESSION \w+")
 MARK = re.compile(r":([a-z_][a-z0-9_]*)|'(?:[^']|'')*'|--[^\n]*|::")
 _live: weakref.WeakSet[Connection] = weakref.WeakSet()
 """The connections that this process has not closed."""
@@ -320,9 +321,13 @@ def declared_otherwise(connection: Connection, statements: list[str]) -> list[st
 
 
 def _declarations(connection: Connection) -> dict[str, list[str]]:
-    """Each table's declaration in its parts: a column that was added stands where it was added."""
+    """Each table's declaration in its parts: a column that was added stands where it was added. How a column is
+    compressed is no part of it: a file keeps what it was made with."""
     rows = connection.execute("SELECT table_name, sql FROM duckdb_tables() WHERE database_name = current_database()")
-    return {name: sorted(part.strip(" ;)") for part in sql.split("(", 1)[1].split(",")) for name, sql in rows}
+    return {
+        name: sorted(COMPRESSED.sub("", part).strip(" ;)") for part in sql.split("(", 1)[1].split(","))
+        for name, sql in rows
+    }
 
 
 @cache
