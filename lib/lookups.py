@@ -24,16 +24,24 @@ CURRENT_SCHEMA = [
 VISIT_SCHEMA = pa.schema([("visit_id", pa.string()), ("visit_date", pa.string()), ("deleted_seq", pa.int64())])
 
 
+def holds_visits(connection: Connection, source: str) -> bool:
+    """Whether the table holds any visit of the source, a deleted one too."""
+    found = connection.execute("SELECT 1 FROM fact_visits WHERE source = ? LIMIT 1", [source]).fetchone()
+    return found is not None
+
+
+def no_versions(settings: Settings) -> pa.Table:
+    """What `find_current_versions` answers when the table holds none."""
+    return pa.schema([*CURRENT_SCHEMA, *((name, pa.string()) for name in settings.carry)]).empty_table()
+
+
 def find_current_versions(
     connection: Connection, settings: Settings, keys: pa.RecordBatchReader, scratch: Path
 ) -> pa.Table:
     """The warehouse's current versions of the visits in `keys` (one column, visit_id), stamps as stored text. One join
     answers for any number of keys; `scratch` names a file that may be made for it."""
-    schema = pa.schema([*CURRENT_SCHEMA, *((name, pa.string()) for name in settings.carry)])
+    schema = no_versions(settings).schema
     source = settings.source.name
-    is_empty = connection.execute("SELECT 1 FROM fact_visits WHERE source = ? LIMIT 1", [source]).fetchone() is None
-    if is_empty:
-        return schema.empty_table()
     kind = kind_of(connection)
     with kind.wanted_visits(connection, keys, scratch):
         stored = fact_columns(connection)

@@ -24,6 +24,7 @@ from lib.lookups import (
     find_known_identities,
     find_published_days,
     find_visits,
+    holds_visits,
 )
 from lib.parts import part_hashes
 from lib.run import Run
@@ -56,10 +57,13 @@ def stage_batch(run: Run) -> dict[int, Reading]:
         _note_readings(run, reader.readings)
         with writing(run.layout) as connection:
             state = read_state(connection, run.source)
+
+            def current_versions(keys: pa.RecordBatchReader) -> pa.Table:
+                scratch = run.staging / f"{TEMPORARY_PREFIX}wanted.db"
+                return find_current_versions(connection, run.settings, keys, scratch)
+
             held = Held(
-                current_versions=lambda keys: find_current_versions(
-                    connection, run.settings, keys, run.staging / f"{TEMPORARY_PREFIX}wanted.db"
-                ),
+                current_versions=current_versions if holds_visits(connection, run.source) else None,
                 known_identities=lambda identities: find_known_identities(connection, identities),
                 visits=lambda: find_visits(connection, run.source),
                 published_days=lambda: find_published_days(connection),

@@ -18,6 +18,7 @@ from lib.deletions import count_absent_visits, count_restated_days, decide_delet
 from lib.deliveries import Batch
 from lib.engines.interface import Engine
 from lib.judging import timestamp
+from lib.lookups import no_versions
 from lib.sql import identifier, statement
 from lib.window import Window
 
@@ -31,10 +32,11 @@ KnownIdentities = Callable[[list[str]], set[str]]
 
 @dataclass(frozen=True)
 class Held:
-    """What staging asks of the tables: questions that are answered when asked, and what is known at once: the
-    watermark, how many visits of the source they hold, and whether visits come in cheaper in the order of their ids."""
+    """What staging asks of the tables: questions that are answered when asked (`current_versions` is None where they hold
+    no visit of the source), and what is known at once: the watermark, how many visits of the source they hold, and
+    whether visits come in cheaper in the order of their ids."""
 
-    current_versions: CurrentVersions
+    current_versions: CurrentVersions | None
     known_identities: KnownIdentities
     visits: Callable[[], pa.Table]
     published_days: Callable[[], list[str]]
@@ -130,7 +132,10 @@ def settle_batch(engine: Engine, batch: Batch, settings: Settings, window: Windo
 def _fetch_current(engine: Engine, settings: Settings, held: Held) -> None:
     """What the table holds now of every visit that the batch names, as the table `current_versions`."""
     asked = "visit_id IS NOT NULL" if _holds_all(settings) else "is_accepted"
-    engine.ask("answered", f"SELECT DISTINCT visit_id FROM judged WHERE {asked}", held.current_versions)
+    if held.current_versions is None:
+        engine.take("answered", no_versions(settings))
+    else:
+        engine.ask("answered", f"SELECT DISTINCT visit_id FROM judged WHERE {asked}", held.current_versions)
     carried = "".join(f",\n    {name}" for name in _carried(settings))
     engine.make("current_versions", statement("staging/current_versions", engine.kind, carried=carried))
     engine.drop("answered")
