@@ -216,7 +216,7 @@ class Engine(_Frozen):
 
     kind: Literal["duckdb", "spark"] = "duckdb"
     master: Annotated[str, Field(pattern=r"^(local(-cluster)?\[.+\]|local|yarn|spark://.+|k8s://.+)$")] | None = None
-    memory_limit: Annotated[str, Field(pattern=r"^(0\.0*[1-9]\d*|[1-9]\d*(\.\d+)?)(MiB|GiB)$")] = "1GiB"
+    memory_limit: Annotated[str, Field(pattern=r"^(0\.0*[1-9]\d*|[1-9]\d*(\.\d+)?)(MiB|GiB)$")] = "1.5GiB"
     threads: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
