@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import shutil
 import sqlite3
 import time
@@ -176,8 +177,8 @@ def fetch_table(connection: sqlite3.Connection, sql: str, parameters: Parameters
 
 
 def known_identities(connection: sqlite3.Connection, identities: list[str]) -> set[str]:
-    find = "SELECT 1 FROM quarantine WHERE identity = ?"
-    return {each for each in identities if connection.execute(find, [each]).fetchone()}
+    find = "SELECT identity FROM quarantine WHERE identity IN (SELECT value FROM json_each(?))"
+    return {row[0] for row in connection.execute(find, [json.dumps(identities)])}
 
 
 @contextmanager
