@@ -32,9 +32,9 @@ KnownIdentities = Callable[[list[str]], set[str]]
 
 @dataclass(frozen=True)
 class Held:
-    """What staging asks of the tables: questions that are answered when asked (`current_versions` is None where they hold
-    no visit of the source), and what is known at once: the watermark, how many visits of the source they hold, and
-    whether visits come in cheaper in the order of their ids."""
+    """What staging asks of the tables: questions that are answered when asked (`current_versions` is None where they
+    hold no visit of the source), and what is known at once: the watermark, how many visits of the source they hold,
+    and whether visits come in cheaper in the order of their ids."""
 
     current_versions: CurrentVersions | None
     known_identities: KnownIdentities

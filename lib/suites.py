@@ -145,7 +145,7 @@ def import_library() -> None:
 
 
 def _one_column(records: Callable[[Any, Any], pd.DataFrame]) -> Callable[[Any, Any], pd.DataFrame]:
-    """The library's look at a frame, for an expectation about one column: that column, and the scope where there is one."""
+    """The library's look at a frame, for an expectation about one column: that column, and the scope where one is."""
 
     @wraps(records)
     def narrowed(engine: Any, domain_kwargs: Any) -> pd.DataFrame:

@@ -29,7 +29,7 @@ HASH_DIGITS = 12
 ROW_GROUP = 61_440
 """Rows: half of the engine's default stays in the processor's cache, and is written for three quarters of the price."""
 PARQUET = f"PARQUET_VERSION V2, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {ROW_GROUP}"
-"""Encodings of the second version keep the lengths of texts apart from them: hashes are then packed at half the price."""
+"""Encodings of version 2 keep the lengths of texts apart from the texts: hashes are then packed at half the price."""
 
 
 @contextmanager

@@ -77,8 +77,8 @@ class FastReader:
         return batch, len(ends)
 
     def _parse(self, block: bytes) -> tuple[pa.Table, list[int]]:
-        """The lines that are as wide as the header, and the places among all lines of those that are not; blank ones are
-        neither and have no place."""
+        """The lines that are as wide as the header, and the places of those that are not, among all lines but blank
+        ones."""
         refused: list[int] = []
 
         def refuse(row: pa.csv.InvalidRow) -> str:
