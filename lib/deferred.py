@@ -1,12 +1,19 @@
-"""Packages that a library imports for what is never used here: imported only if something asks them for a name."""
+"""Packages that a library imports for what is never used here: left out, or imported when something asks them for a
+name. Half of what a run would import is such."""
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
+
+FORMATS_OF_TEXT = ("fqdn", "isoduration", "rfc3986_validator", "uri_template", "webcolors")
+"""By these jsonschema tells whether a text is an address, a duration or a colour; no schema here asks."""
 
 
 class _Deferred(ModuleType):
@@ -16,10 +23,9 @@ class _Deferred(ModuleType):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.__spec__ = ModuleSpec(name, None)
-        self.__path__: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith("__") and name != "__path__":  # that is what the import of a submodule asks for
             raise AttributeError(name)
         if sys.modules.get(self.__name__) is self:
             del sys.modules[self.__name__]
@@ -30,3 +36,30 @@ def defer(*modules: str) -> None:
     """Put off the import of each module, unless it is imported already."""
     for name in modules:
         sys.modules.setdefault(name, _Deferred(name))
+
+
+@contextmanager
+def left_out(*modules: str) -> Iterator[None]:
+    """While the block lasts, each module is as if it were not installed, unless it is imported already: for what
+    libraries do without where it is not there."""
+    absent = [name for name in modules if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]  # None: its import fails
+    try:
+        yield
+    finally:
+        for name in absent:
+            sys.modules.pop(name, None)
+
+
+@contextmanager
+def imports_of_the_command() -> Iterator[None]:
+    """While the modules load that run the notebooks: without what papermill has for files on other machines, and
+    without a search for garbage, of which there is none."""
+    defer("requests")
+    gc.disable()
+    try:
+        with left_out("pyarrow.fs", *FORMATS_OF_TEXT):
+            yield
+    finally:
+        gc.freeze()
+        gc.enable()

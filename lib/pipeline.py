@@ -22,7 +22,7 @@ from lib.lock import hold_warehouse
 from lib.manifest import FILE_NAME, Manifest
 from lib.readers import open_to_readers
 from lib.record import Outcome, close_record, record_load, repair_records
-from lib.resume import check_resumable, newest_run, note_finished, reopen, unfinished_notebooks
+from lib.resume import newest_run, note_finished, reopen, unfinished_notebooks
 from lib.run import Options, Run
 from lib.stages_ahead import StagesAhead
 from lib.state import write_state_copy
@@ -98,6 +98,8 @@ def resume_pipeline(
     `given` are settings given in place of the config's. Raises PipelineError, before anything is done, when the run
     ended otherwise than by a failure, or what its finished notebooks depend on has changed.
     """
+    from lib.resumable import check_resumable
+
     begun = newest_run(place_of(data_dir))
     layout = begun.layout
     layout.create()

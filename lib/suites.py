@@ -1,16 +1,15 @@
 """The Great Expectations suites of `expectations/`: read, given their parameters, run on a frame of pandas or Spark.
 
-Great Expectations 1.24 (its behaviour *tried*, see expectations/README.md) is imported where it is used: it takes
-five seconds. Nothing of a result leaves this module but counts, and for frames of counts the scopes that failed.
+Great Expectations 1.24 (its behaviour *tried*, see expectations/README.md) is imported where it is used, by
+lib/gate_library.py. Nothing of a result leaves this module but counts, and for frames of counts the scopes that failed.
 """
 
 from __future__ import annotations
 
-import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, wraps
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,8 +17,8 @@ import pandas as pd
 
 from lib import files
 from lib.config import ROOT
-from lib.deferred import defer
 from lib.errors import PipelineError
+from lib.gate_library import import_library
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame as SparkFrame
@@ -117,49 +116,6 @@ def run_suite(
         raise PipelineError(f"expectations/{name}.json: only {len(results)} of its expectations were evaluated.")
     order = [rule.id for rule in rules()]
     return sorted((_outcome(name, each, scopes) for each in results), key=lambda each: order.index(each.rule))
-
-
-def import_library() -> None:
-    """Import Great Expectations, which takes a second: a kernel does it before its notebook is due."""
-    # Versions differ in whether they report their use over the network; none may.
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    defer(
-        "altair", "scipy.stats"
-    )  # half of the time, for one expectation that draws and one kind that no suite here has
-    import great_expectations  # noqa: F401
-    from great_expectations.execution_engine import pandas_execution_engine
-    from great_expectations.expectations.expectation import Expectation
-
-    # Two fifths of judging rows would be a fingerprint of the frame, for results that the library keeps.
-    pandas_execution_engine.HASH_THRESHOLD = 0
-
-    # It cuts the whole frame where a column is null, and then looks at that column alone.
-    engine: Any = pandas_execution_engine.PandasExecutionEngine
-    if not hasattr(engine.get_domain_records, "__wrapped__"):
-        engine.get_domain_records = _one_column(engine.get_domain_records)
-
-    # The library writes the whole expectation out anew for each of its arguments, which is a third of the gate's time.
-    every: Any = Expectation
-    every._get_domain_kwargs = lambda each: _arguments(each, each.domain_keys)
-    every._get_success_kwargs = lambda each: _arguments(each, (*each.success_keys, *each.domain_keys))
-
-
-def _one_column(records: Callable[[Any, Any], pd.DataFrame]) -> Callable[[Any, Any], pd.DataFrame]:
-    """The library's look at a frame, for an expectation about one column: that column, and the scope where one is."""
-
-    @wraps(records)
-    def narrowed(engine: Any, domain_kwargs: Any) -> pd.DataFrame:
-        frame = records(engine, domain_kwargs)
-        column = domain_kwargs.get("column")
-        return frame if column is None else frame[[name for name in frame if name in (column, "scope")]]
-
-    return narrowed
-
-
-def _arguments(expectation: Any, names: Iterable[str]) -> dict[str, Any]:
-    """Arguments of an expectation, as given or by default."""
-    given = expectation.configuration.kwargs
-    return {name: given.get(name, expectation._get_default_value(name)) for name in names}
 
 
 def _validate(

@@ -23,7 +23,7 @@ from typing import Any, Self
 from lib.kernel_start import TIED_VARIABLE
 from lib.template_start import REQUEST_BYTES
 
-LONG_IMPORTS = {"03_validate": (("lib.suites", "import_library"),)}
+LONG_IMPORTS = {"03_validate": (("lib.gate_library", "import_library"),)}
 """What takes a second and one notebook needs, as functions (module, name). Its kernel calls them before it listens; a
 template that is kept for many runs has called them itself."""
 

@@ -17,6 +17,7 @@ from lib.cli.options import (
     from_here,
     given_settings,
 )
+from lib.deferred import imports_of_the_command
 from lib.errors import UsageError
 from lib.template import begun_template
 
@@ -54,10 +55,11 @@ def run(
              "--full-refresh": full_refresh, "--accept": accept, "--reason": reason}
         )  # fmt: skip
     with begun_template() as template:  # it makes its imports beside ours
-        from lib.config import load_settings
-        from lib.pipeline import resume_pipeline, run_pipeline
-        from lib.run import Options
-        from lib.terminal import consoles, make_progress, show_summary
+        with imports_of_the_command():
+            from lib.config import load_settings
+            from lib.pipeline import resume_pipeline, run_pipeline
+            from lib.run import Options
+            from lib.terminal import consoles, make_progress, show_summary
 
         _check_acceptance(accept, reason)
         given = given_settings(source, warehouse, lookback_hours)
@@ -87,7 +89,8 @@ def _check_acceptance(accept: list[str] | None, reason: str | None) -> None:
         raise UsageError("--accept: say why with --reason TEXT; it is kept in the record.")
     if reason and not accept:
         raise UsageError("--reason: goes with --accept RULE.")
-    check_acceptable(accept or [])
+    if accept:
+        check_acceptable(accept)
 
 
 def _refuse_with_resume(given: dict[str, object]) -> None:

@@ -8,6 +8,7 @@ import typer
 
 from lib.cli.app import app
 from lib.cli.options import Config, DataDir, LookbackHours, SourcePath, Warehouse, from_here, given_settings
+from lib.deferred import imports_of_the_command
 from lib.template import begun_template
 
 
@@ -23,8 +24,9 @@ def watch(
     """Load what the source offers now and each delivery that comes, a whole run each, until Ctrl-C or SIGTERM."""
     place = from_here(config), from_here(data_dir)
     with begun_template() as template:
-        from lib import watch as watching
-        from lib.terminal import NoProgress, consoles
+        with imports_of_the_command():
+            from lib import watch as watching
+            from lib.terminal import NoProgress, consoles
 
         given = given_settings(source, warehouse, lookback_hours)
         out, errors = consoles()

@@ -1,0 +1,92 @@
+"""Great Expectations as the gate needs it: imported without what it has for databases, drawing and files, of which the
+gate uses nothing, and with three of its slow ways made short. See expectations/README.md for what was tried of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from functools import wraps
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from lib.deferred import FORMATS_OF_TEXT, defer, left_out
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MODELS_OF_READERS = "great_expectations.datasource.fluent.dynamic_pandas"
+"""Makes a class for each of pandas' readers, twice: a tenth of the import. The gate gives the library a frame."""
+
+
+def import_library() -> None:
+    """Import it, which takes most of a second: a kernel does it before its notebook is due."""
+    # Versions differ in whether they report their use over the network; none may.
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    if "great_expectations" not in sys.modules:
+        _import_shortened()
+    from great_expectations.execution_engine import pandas_execution_engine
+    from great_expectations.expectations.expectation import Expectation
+
+    # Two fifths of judging rows would be a fingerprint of the frame, for results that the library keeps.
+    pandas_execution_engine.HASH_THRESHOLD = 0
+
+    # It cuts the whole frame where a column is null, and then looks at that column alone.
+    engine: Any = pandas_execution_engine.PandasExecutionEngine
+    if not hasattr(engine.get_domain_records, "__wrapped__"):
+        engine.get_domain_records = _one_column(engine.get_domain_records)
+
+    # The library writes the whole expectation out anew for each of its arguments, which is a third of the gate's time.
+    every: Any = Expectation
+    every._get_domain_kwargs = lambda each: _arguments(each, each.domain_keys)
+    every._get_success_kwargs = lambda each: _arguments(each, (*each.success_keys, *each.domain_keys))
+
+
+def _import_shortened() -> None:
+    from pydantic.v1.fields import FieldInfo, ModelField
+
+    # for one expectation that draws and one kind that no suite here has
+    defer("altair", "scipy.stats")
+    no_models = ModuleType(_MODELS_OF_READERS)
+    no_models._generate_pandas_data_asset_models = lambda *_, **__: {}  # type: ignore[attr-defined]
+    sys.modules[_MODELS_OF_READERS] = no_models
+    logging.getLogger("great_expectations.datasource.fluent.sources").setLevel(logging.ERROR)  # which misses them
+    # Each of some hundred classes copies the fields of those above it, deeply: a fifth of the import.
+    copied: tuple[Any, ...] = (ModelField, FieldInfo)
+    for each in copied:
+        each.__deepcopy__ = _copy_slots
+    try:
+        with left_out("sqlalchemy", "ipywidgets", *FORMATS_OF_TEXT):
+            import great_expectations  # noqa: F401
+    finally:
+        for each in copied:
+            del each.__deepcopy__
+
+
+def _copy_slots(field: Any, memo: dict[int, Any]) -> Any:
+    """What copy.deepcopy makes of an object that has slots, without its way through pickling."""
+    memo[id(field)] = made = object.__new__(type(field))
+    for name in type(field).__slots__:
+        value = getattr(field, name)
+        setattr(made, name, value if value is None or isinstance(value, (bool, str)) else deepcopy(value, memo))
+    return made
+
+
+def _one_column(records: Callable[[Any, Any], pd.DataFrame]) -> Callable[[Any, Any], pd.DataFrame]:
+    """The library's look at a frame, for an expectation about one column: that column, and the scope where one is."""
+
+    @wraps(records)
+    def narrowed(engine: Any, domain_kwargs: Any) -> pd.DataFrame:
+        frame = records(engine, domain_kwargs)
+        column = domain_kwargs.get("column")
+        return frame if column is None else frame[[name for name in frame if name in (column, "scope")]]
+
+    return narrowed
+
+
+def _arguments(expectation: Any, names: Iterable[str]) -> dict[str, Any]:
+    """Arguments of an expectation, as given or by default."""
+    given = expectation.configuration.kwargs
+    return {name: given.get(name, expectation._get_default_value(name)) for name in names}

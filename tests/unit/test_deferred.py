@@ -1,0 +1,67 @@
+"""Packages that are not imported: deferred until a name is asked for, left out while a block lasts."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lib.config import ROOT
+from lib.deferred import defer, left_out
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A package that is imported nowhere yet, with one submodule."""
+    name = f"package_{tmp_path.name}"
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "__init__.py").write_text("value = 1\n")
+    (folder / "part.py").write_text("value = 2\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return name
+
+
+def is_loaded(name: str) -> bool:
+    return getattr(sys.modules[name], "__file__", None) is not None
+
+
+def test_a_deferred_package_is_imported_when_a_name_is_asked_for(package: str) -> None:
+    defer(package)
+    module = importlib.import_module(package)
+    assert not is_loaded(package)
+    assert module.value == 1 and is_loaded(package)
+
+
+def test_a_deferred_package_is_imported_for_its_submodule(package: str) -> None:
+    defer(package)
+    assert importlib.import_module(f"{package}.part").value == 2
+    assert is_loaded(package)
+
+
+def test_a_package_that_is_left_out_is_as_if_not_installed_and_then_is_there_again(package: str) -> None:
+    with left_out(package), pytest.raises(ImportError):
+        importlib.import_module(package)
+    assert importlib.import_module(package).value == 1
+    with left_out(package):
+        assert importlib.import_module(package).value == 1, "what is imported already stays"
+
+
+def test_the_command_and_the_gate_import_no_more_than_they_need() -> None:
+    script = """
+import sys
+from lib.deferred import imports_of_the_command
+with imports_of_the_command():
+    import lib.pipeline, lib.terminal
+assert not {"pandas", "numpy", "pyarrow"} & set(sys.modules), "the command"
+from lib.gate_library import import_library
+import_library()
+assert not {"sqlalchemy", "ipywidgets", "isoduration"} & set(sys.modules), "the gate"
+import sqlalchemy, requests.adapters
+assert sqlalchemy.create_engine and requests.Session and requests.adapters.HTTPAdapter
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
