@@ -1,5 +1,5 @@
-"""What every kind of warehouse passes, with the data folder on this machine or on S3: one kind's tables are the
-others', what another program does to it is found, all commands work on it. With PATIENT_VISITS_TEST_STORES=s3 every case has its
+"""What every kind of warehouse passes, with the data folder here or on S3: one kind's tables are the others',
+what another program does to it is found, all commands work on it. With PATIENT_VISITS_TEST_STORES=s3 every case has its
 data folder there too; without it, the one that compares tables has."""
 
 from __future__ import annotations
