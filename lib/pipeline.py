@@ -153,6 +153,8 @@ def _prepare(layout: Layout, settings: Settings, options: Options, progress: Pro
             _make_pages(layout, run_id, settings.readers_group)
         except Exception as error:  # a copy; this run is not to fail for it
             log_exception(layout.log(run_id), error, "making the pages")
+    for run_id in layout.store.unpublished_runs() if layout.store else ():
+        layout.publish(run_id)
     layout.publish()
     if repaired:
         progress.repaired(repaired)

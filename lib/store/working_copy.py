@@ -107,6 +107,15 @@ class WorkingCopy:
             self._put(index, (each for each in record if each.name == MANIFEST))
             self._put(index, [*self.folder.glob("state/*"), *self.folder.glob("runs/*.*")])
 
+    def unpublished_runs(self) -> list[str]:
+        """The runs whose records the store has otherwise or not at all, oldest first: it was away when they ended."""
+        with open_index(self.folder) as index:
+            records = _files(self.folder.glob("runs/*/**/*"))
+            changed = {path for path in records if not index.is_published(self._key(path), path)}
+            gone = {key for key in index.objects if key.startswith("runs/") and not (self.folder / key).exists()}
+            keys = {*map(self._key, changed), *(key for key in gone if not _is_piece(key))}
+        return sorted({key.split("/")[1] for key in keys if key.count("/") > 1})
+
     def require_own(self, run_id: str) -> None:
         """The store answers, and the run's manifest in it is the one that was written here.
 

@@ -6,14 +6,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
 import yaml
 
+from lib.record import read_manifests
 from lib.store import place
 from lib.verify import find_changes
 from tests.faults.here import be_command
 from tests.faults.trial import forked
 from tests.pipeline.clinic import Clinic, row
 from tests.servers.s3 import CUT, LOST, SECRET, S3Server
+from tests.store.conftest import move_to
 
 STEP = int(os.environ.get("STORE_OUTAGE_STEP", "21"))
 
@@ -30,7 +33,9 @@ def ended(clinic: Clinic, told: Path) -> int | None:
     return forked(command)
 
 
-def test_a_store_that_goes_away_leaves_the_tables_as_they_were(clinic: Clinic, s3_server: S3Server) -> None:
+def test_a_store_that_goes_away_leaves_the_tables_as_they_were(
+    clinic: Clinic, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told = clinic.folder / "told"
     clinic.deliver([row("V0")])
     assert ended(clinic, told) == 0, told.read_text()
@@ -51,6 +56,10 @@ def test_a_store_that_goes_away_leaves_the_tables_as_they_were(clinic: Clinic, s
         assert clinic.facts().keys() == {*before, f"W{last}"}, last
     assert {7, 8} <= set(codes.values()), codes
     place._working_copy.cache_clear()
+    told_here = [(each["run_id"], each["outcome"]) for each in read_manifests(clinic.layout)]
+    move_to(clinic.folder / "there", monkeypatch)
+    assert [(each["run_id"], each["outcome"]) for each in read_manifests(clinic.layout)] == told_here
+    assert "running" not in dict(told_here).values()
     assert find_changes(clinic.layout) == []
 
 

@@ -9,19 +9,23 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from hashlib import sha256
 
 import pytest
 
 from lib import validate
+from lib.backup import back_up
 from lib.config import settings_from
 from lib.decisions import discard_delivery, read_entries, reinstate_delivery
 from lib.errors import PipelineError, StoredDataChanged, UsageError, WarehouseLocked
 from lib.files import read_json
 from lib.lock import hold_warehouse
+from lib.plan import plan_run
 from lib.prune import prune_staging
 from lib.rebuild import rebuild_tables
-from lib.run import Run
+from lib.record import read_manifests
+from lib.run import Options, Run
 from lib.store import place
 from lib.store.lease import hold_lease
 from lib.verify import find_changes
@@ -109,19 +113,26 @@ def test_another_machine_goes_on_where_this_one_ended(quick: Clinic, monkeypatch
     assert rebuild_tables(quick.layout, settings, lambda line: None).differences == ()
 
 
-def test_a_copy_that_is_lost_is_fetched_again(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
-    clinic.deliver([row(f"V{number}", patient_id=f"P{number}") for number in range(12)])
-    assert clinic.command("run").returncode == 0
-    for words in (["status"], ["history"], ["verify", "--rebuild"], ["plan"], ["report"], ["trace", "V1"]):
-        shutil.rmtree(clinic.folder / "here")
-        done = clinic.command(*words)
-        assert done.returncode == 0, (words, done.stdout + done.stderr)
-    shutil.rmtree(clinic.folder / "here")
-    done = clinic.command("backup", str(clinic.folder / "backup"))
-    assert done.returncode == 0 and "1 snapshots" in done.stdout, done.stdout + done.stderr
-    copied = Clinic(clinic.folder / "restored")
-    shutil.copytree(clinic.folder / "backup", copied.folder / "data")
-    assert copied.tables() == clinic.tables()
+def test_a_copy_that_is_lost_is_fetched_again(quick: Clinic) -> None:
+    quick.deliver([row(f"V{number}", patient_id=f"P{number}") for number in range(12)])
+    assert quick.run().exit_code == 0
+    settings = settings_from({"warehouse": quick.layout.url, "source": {"path": str(quick.input)}}, "config.yaml")
+    backup = quick.folder / "backup"
+    used: dict[str, Callable[[], object]] = {
+        "records": lambda: [each["outcome"] for each in read_manifests(quick.layout)] == ["loaded"],
+        "staged files": lambda: len(Run.existing(quick.place).visits()) == 12,
+        "verify": lambda: find_changes(quick.layout) == [],
+        "rebuild": lambda: rebuild_tables(quick.layout, settings, lambda line: None).differences == (),
+        "plan": lambda: plan_run(quick.layout, settings, as_of=None, options=Options(full_refresh=True)).exit_code == 0,
+        "backup": lambda: back_up(quick.layout, backup).snapshots == 1,
+    }
+    for what, is_right in used.items():
+        shutil.rmtree(quick.folder / "here")
+        place._working_copy.cache_clear()
+        assert is_right(), what
+    copied = Clinic(quick.folder / "restored")
+    shutil.copytree(backup, copied.folder / "data")
+    assert copied.tables() == quick.tables()
 
 
 @pytest.mark.parametrize("change", ["altered", "removed"])
