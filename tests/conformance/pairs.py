@@ -1,0 +1,107 @@
+"""One file through the real command on every pair of engine and warehouse, with the data folder here and on S3.
+
+    python -m tests.conformance.pairs CONFIG FILE [PAIR ...]     all pairs unless told, as duckdb-postgres-s3
+
+Prints a line a pair: visits, days, refused texts, and the SHA-256 of all that the tables hold but times and run ids.
+Exit 1 when two pairs differ. Servers, emulators and a cluster of two workers are started on this machine.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.conformance.test_warehouses import content
+from tests.engines.cluster import standalone_cluster
+from tests.engines.environment import spark_environment
+from tests.pipeline.clinic import ROOT, Clinic
+from tests.servers.bigquery import running_bigquery
+from tests.servers.postgres import database_for_warehouses, running_postgres
+from tests.servers.s3 import running_s3, store_url
+from tests.servers.snowflake import running_snowflake
+
+WAREHOUSES = ("sqlite", "duckdb", "postgres", "bigquery", "snowflake")
+PAIRS = (
+    *(f"duckdb-{warehouse}-{where}" for warehouse in WAREHOUSES for where in ("disk", "s3")),
+    "spark-postgres-disk", "spark-postgres-s3",
+)  # fmt: skip
+
+
+def main(config: Path, file: Path, pairs: tuple[str, ...]) -> int:
+    found: dict[str, str] = {}
+    with ExitStack() as servers, tempfile.TemporaryDirectory(prefix="pairs-") as folder:
+        os.environ["XDG_CACHE_HOME"] = f"{folder}/cache"
+        start: dict[str, Callable[[], Any]] = {
+            "postgres": lambda: servers.enter_context(_postgres()),
+            "bigquery": lambda: servers.enter_context(running_bigquery()),
+            "snowflake": lambda: servers.enter_context(running_snowflake()),
+            "s3": lambda: servers.enter_context(running_s3()),
+            "spark": lambda: servers.enter_context(_cluster(Path(folder, "cluster"))),
+        }
+        running: dict[str, Any] = {}
+        for pair in pairs:
+            for part in start.keys() & set(pair.split("-")) - running.keys():
+                running[part] = start[part]()
+            began = time.monotonic()
+            clinic = _loaded(pair, config, file, Path(folder), running.get("spark"))
+            tables = content(clinic)
+            found[pair] = sha256(repr(sorted(tables.items())).encode()).hexdigest()
+            counts = [len(tables[name]) for name in ("fact_visits", "daily_visit_metrics", "quarantine")]
+            print(f"{pair:<22}{counts[0]:>8,}{counts[1]:>6,}{counts[2]:>5,}  {found[pair][:32]}"
+                  f"{time.monotonic() - began:7.1f} s", flush=True)  # fmt: skip
+    return int(len(set(found.values())) > 1)
+
+
+def _loaded(pair: str, config: Path, file: Path, folder: Path, spark: dict[str, str] | None) -> Clinic:
+    engine, warehouse, where = pair.split("-")
+    home = folder / pair
+    home.mkdir()
+    clinic = Clinic(home, kind=warehouse, store=store_url(home) if where == "s3" else None)
+    settings = yaml.safe_load(config.read_text())
+    settings["warehouse"] = clinic.layout.url
+    environment = dict(os.environ)
+    python = sys.executable
+    if engine == "spark":
+        assert spark is not None
+        environment = {**spark, **{name: value for name, value in environment.items() if name not in spark}}
+        settings["engine"] = {"kind": "spark", "master": environment["SPARK_MASTER_URL"]}
+        python = environment["PYSPARK_PYTHON"]
+    written = home / "config.yaml"
+    written.write_text(yaml.safe_dump(settings))
+    words = ["run", "--quiet", "--config", str(written), "--source", str(file), "--as-of", "2026-06-01T00:00:00Z"]
+    done = subprocess.run(
+        [python, str(ROOT / "run_pipeline.py"), *words, "--data-dir", clinic.store or str(clinic.data_dir)],
+        capture_output=True, text=True, env=environment, cwd=home, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise SystemExit(f"{pair}: exit {done.returncode}: {done.stdout}{done.stderr}")
+    return clinic
+
+
+@contextmanager
+def _postgres() -> Iterator[None]:
+    with running_postgres() as server, database_for_warehouses(server):
+        yield
+
+
+@contextmanager
+def _cluster(folder: Path) -> Iterator[dict[str, str]]:
+    """The variables for a process that uses it."""
+    environment = spark_environment(folder)
+    with standalone_cluster(folder / "cluster", environment, workers=2) as cluster:
+        yield {**environment, "SPARK_MASTER_URL": cluster.master}
+
+
+if __name__ == "__main__":
+    config, file, *pairs = sys.argv[1:]
+    raise SystemExit(main(Path(config), Path(file).absolute(), tuple(pairs) or PAIRS))
