@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from lib.errors import PipelineError, StoredDataChanged
 from lib.layout import Layout
 from lib.sql import statements
 from lib.verify import verify_tables
-from lib.warehouse import SCHEMA_VERSION, TABLES, open_warehouse, reading, transaction, writing
+from lib.warehouse import SCHEMA_VERSION, TABLES, open_warehouse, reading, schema_statements, transaction, writing
 from lib.warehouses import duckdb as kind_of_duckdb
 from lib.warehouses import interface
 from tests.conformance.played import played, played_copy
@@ -109,6 +110,15 @@ def test_a_table_that_is_gone_is_made_again_by_a_refresh(own: Clinic, table: str
     assert gone.exit_code == 6 and f"lacks the table {table}" in gone.message
     assert own.run("2025-03-07T00:00:00Z", full_refresh=True).exit_code == 0
     assert own.tables()[table] == before
+
+
+def test_how_a_column_is_compressed_is_no_part_of_its_declaration() -> None:
+    ours = [text for _, texts in schema_statements("duckdb") for text in texts]
+    assert any("USING COMPRESSION" in text for text in ours)
+    with closing(kind_of_duckdb.Connection(duckdb.connect(":memory:"))) as made_before:
+        for text in ours:
+            made_before.execute(re.sub(r" USING COMPRESSION \w+", "", text))
+        assert kind_of_duckdb.declared_otherwise(made_before, ours) == []
 
 
 def test_a_table_that_is_declared_otherwise_is_found(own: Clinic) -> None:
