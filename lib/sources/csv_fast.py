@@ -5,6 +5,7 @@ It takes only what cannot be read in two ways, and says so when it does not: suc
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping
 
 import numpy as np
@@ -46,12 +47,14 @@ class FastReader:
     def read(self, block: bytes, first_line: int) -> tuple[pa.RecordBatch, int] | None:
         """The records of a block of whole lines without the quote character, and how many lines it has.
 
-        None when only the strict reader can tell: a CR that ends a line alone, what is not UTF-8, a line too long.
+        None when only the strict reader can tell: a CR that ends a line alone, what is not UTF-8, a line too long, a
+        byte order mark at the beginning, which Arrow would take away.
         """
         if not block.endswith(b"\n"):  # the end of the text
             block += b"\n"
         has_cr = b"\r" in block
-        if (has_cr and block.count(b"\r") != block.count(b"\r\n")) or not _is_utf8(block):
+        has_mark = block.startswith(codecs.BOM_UTF8)
+        if has_mark or (has_cr and block.count(b"\r") != block.count(b"\r\n")) or not _is_utf8(block):
             return None
         data = np.frombuffer(block, np.uint8)
         ends = np.flatnonzero(data == LF)

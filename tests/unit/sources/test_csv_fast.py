@@ -100,6 +100,7 @@ ENDS = st.sampled_from([b"\n", b"\n", b"\n", b"\r\n", b"\r\n", b"\r", b"\n\n", b
     packed=st.booleans(),
 )
 @example(lines=[(b"a,p,q,r", b"\r")], header_end=b"\n", bom=False, size=30, packed=False)
+@example(lines=[(b",,,", b"\n"), (b"\xef\xbb\xbf,p,q,r", b"\n")], header_end=b"\n", bom=False, size=6, packed=False)
 def test_any_lines(lines: list[tuple[bytes, bytes]], header_end: bytes, bom: bool, size: int, packed: bool) -> None:
     data = b"\xef\xbb\xbf" * bom + HEADER.strip().encode() + header_end + b"".join(a + b for a, b in lines)
     check(gzip.compress(data) if packed else data, size)
