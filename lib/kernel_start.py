@@ -59,10 +59,17 @@ def _open_no_port(folder: Path) -> None:
     IOPubThread._setup_pipe_out = connect  # type: ignore[method-assign]
 
 
+def leave_out_unused() -> None:
+    """As if not installed: what IPython and DuckDB import, a tenth of a second each, to debug and to draw a bar of how
+    far a query is. Nobody is there to do the one or see the other."""
+    for name in ("debugpy", "ipywidgets"):
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
+
+
 def run_kernel() -> None:
     """Be an IPython kernel, by the arguments in `sys.argv`, until it is shut down."""
     _open_no_port(Path(sys.argv[sys.argv.index("-f") + 1]).parent)
-    sys.modules.setdefault("debugpy", None)  # type: ignore[arg-type]  # a tenth of a second, and nobody debugs a run
+    leave_out_unused()
     from ipykernel.kernelapp import IPKernelApp
 
     app = IPKernelApp.instance()

@@ -25,6 +25,12 @@ KERNEL_NAME = b"visits-kernel"
 _PR_SET_NAME = 15
 
 PREPARED = (
+    "IPython.core.completerlib",
+    "IPython.core.debugger",
+    "IPython.core.logger",
+    "IPython.core.oinspect",
+    "IPython.extensions.storemagic",
+    "ipykernel.debugger",
     "ipykernel.kernelapp",
     "ipykernel.ipkernel",
     "ipykernel.zmqshell",
@@ -32,6 +38,7 @@ PREPARED = (
     "matplotlib.backends.backend_agg",
     "lib.analytics",
     "lib.confidential",
+    "lib.engines.duckdb",
     "lib.extract",
     "lib.fates",
     "lib.frames",
@@ -45,14 +52,20 @@ PREPARED = (
     "lib.show",
     "lib.stage",
     "lib.validate",
+    "lib.warehouses.sqlite",
+    "lib.warehouses.sqlite_afresh",
+    "lib.warehouses.sqlite_arrow",
+    "pyarrow.dataset",
+    "tornado.platform.asyncio",
 )
-"""What every kernel, and some notebook, imports. What costs a second and serves one notebook is not here."""
+"""What every kernel, or several notebooks, import. What costs a second and serves one notebook is not here."""
 
 
 def main() -> None:
-    from lib.kernel_start import die_with_parent
+    from lib.kernel_start import die_with_parent, leave_out_unused
 
     die_with_parent()
+    leave_out_unused()
     control = socket.socket(fileno=int(sys.argv[1]))
     gc.disable()  # what is imported stays
     for name in PREPARED:
