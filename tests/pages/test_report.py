@@ -12,7 +12,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
 
 from lib.report import write_report
 from lib.run import Run
@@ -93,6 +93,12 @@ def test_markup_in_prose_output_code_error_or_description_does_nothing(run: Run,
     parser.feed(text)
     assert [attributes for tag, attributes in tags if tag == "img"] == [{"src", "alt"}]
     assert {"script", "iframe"} & {tag for tag, _ in tags} == set()
+
+
+def test_a_raw_cell_is_not_on_the_page(run: Run) -> None:
+    """nbconvert hands its text on as it is."""
+    text = page_of(run, [new_markdown_cell("# 01 · Extract"), new_raw_cell("<script>alert(1)</script>")])
+    assert "alert" not in text and "01 · Extract" in text
 
 
 def test_what_a_failing_cell_says_is_shown_as_it_is(run: Run) -> None:
