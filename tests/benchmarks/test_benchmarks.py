@@ -78,7 +78,7 @@ def test_a_folder_is_cut_from_all_rows_and_a_wide_file_keeps_short_rows_short(tm
 
 
 def test_a_tree_of_processes_is_summed(tmp_path: Path) -> None:
-    code = "x = bytearray(80 << 20); import time; time.sleep(0.5)"
+    code = "x = bytearray(80 << 20); import time; time.sleep(2)"
     both = f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {code!r}]); {code}; p.wait()"
     took = watched([sys.executable, "-c", both], cwd=tmp_path, log=tmp_path / "log")
     assert took.exit_code == 0
