@@ -12,7 +12,7 @@ from typing import Any
 from lib.errors import StoredDataChanged, UsageError
 from lib.files import json_text, read_json, write_json
 from lib.standalone import MANIFEST, digest
-from lib.store.working_copy import publish_record
+from lib.store.opened import publish_record
 
 MANIFEST_VERSION = 2
 READABLE_VERSIONS = (1, 2)

@@ -9,6 +9,7 @@ import pytest
 from tests.servers.bigquery import bigquery_warehouses as bigquery_warehouses
 from tests.servers.postgres import PostgresServer, database_for_warehouses
 from tests.servers.postgres import postgres_server as postgres_server
+from tests.servers.s3 import running_s3_server as running_s3_server
 from tests.servers.s3 import s3_server as s3_server
 from tests.servers.snowflake import snowflake_warehouses as snowflake_warehouses
 

@@ -28,23 +28,16 @@ from lib.store.index import Index, open_index
 from lib.store.lease import FOLDER as LEASE
 from lib.store.lease import hold_lease
 from lib.store.objects import AlreadyThere, Objects, Tags
+from lib.store.opened import OPENED
 
+RAW, STAGING, RUNS, STATE = "raw", "staging", "runs", "state"
+"""The folders of a data folder that are in the store."""
 AT_ONCE = 8
 """Objects that are written or fetched at the same time."""
 APPENDED = ".jsonl"
 """How the name of a file ends that is only appended to; all others are written whole."""
 MANIFEST = "manifest.json"
 CACHE = "XDG_CACHE_HOME"
-
-
-_opened: dict[Path, WorkingCopy] = {}
-"""Those of this process, by folder."""
-
-
-def publish_record(record: Path) -> None:
-    """Write to the store what a run has changed, when its record lies in a working copy that this process opened."""
-    if copy := _opened.get(record.parent.parent):
-        copy.publish(record.name)
 
 
 def folder_of(address: StoreAddress) -> Path:
@@ -61,7 +54,7 @@ class WorkingCopy:
         self.address, self.folder = address, folder
         self.objects = Objects(address)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _opened[folder] = self
+        OPENED[folder] = self.publish
 
     @property
     def url(self) -> str:
@@ -95,24 +88,24 @@ class WorkingCopy:
         WarehouseLocked when somebody else has appended meanwhile."""
         with open_index(self.folder) as index:
             self._create_snapshots(index)
-            for path in sorted([*self.folder.glob(f"raw/*/*{APPENDED}"), *self.folder.glob(f"runs/*{APPENDED}")]):
+            for path in sorted([*self.folder.glob(f"{RAW}/*/*{APPENDED}"), *self.folder.glob(f"{RUNS}/*{APPENDED}")]):
                 self._append(index, path)
-            staged = [*self.folder.glob("staging/*.json")]
+            staged = [*self.folder.glob(f"{STAGING}/*.json")]
             record: list[Path] = []
             if run_id:
-                staged += self.folder.glob(f"staging/{run_id}/**/*")
-                record = [*self.folder.glob(f"runs/{run_id}/**/*")]
-                self._remove_gone(index, f"runs/{run_id}/")
+                staged += self.folder.glob(f"{STAGING}/{run_id}/**/*")
+                record = [*self.folder.glob(f"{RUNS}/{run_id}/**/*")]
+                self._remove_gone(index, f"{RUNS}/{run_id}/")
             self._put(index, [*staged, *(each for each in record if each.name != MANIFEST)])
             self._put(index, (each for each in record if each.name == MANIFEST))
-            self._put(index, [*self.folder.glob("state/*"), *self.folder.glob("runs/*.*")])
+            self._put(index, [*self.folder.glob(f"{STATE}/*"), *self.folder.glob(f"{RUNS}/*.*")])
 
     def unpublished_runs(self) -> list[str]:
         """The runs whose records the store has otherwise or not at all, oldest first: it was away when they ended."""
         with open_index(self.folder) as index:
-            records = _files(self.folder.glob("runs/*/**/*"))
+            records = _files(self.folder.glob(f"{RUNS}/*/**/*"))
             changed = {path for path in records if not index.is_published(self._key(path), path)}
-            gone = {key for key in index.objects if key.startswith("runs/") and not (self.folder / key).exists()}
+            gone = {key for key in index.objects if key.startswith(f"{RUNS}/") and not (self.folder / key).exists()}
             keys = {*map(self._key, changed), *(key for key in gone if not _is_piece(key))}
         return sorted({key.split("/")[1] for key in keys if key.count("/") > 1})
 
@@ -120,7 +113,7 @@ class WorkingCopy:
         """The store answers, and the run's manifest in it is the one that was written here.
 
         Raises TemporaryFailure; WarehouseLocked when another machine has closed the run, taking it for dead."""
-        key = f"runs/{run_id}/{MANIFEST}"
+        key = f"{RUNS}/{run_id}/{MANIFEST}"
         with open_index(self.folder) as index:
             if self.objects.tag(key) != index.tag(key):
                 raise WarehouseLocked(f"run {run_id}: another machine has closed it meanwhile; run again.")
@@ -135,7 +128,7 @@ class WorkingCopy:
         """Bring in everything below a folder that is not here yet."""
         self.fetch_all(lambda key: key.startswith(f"{self._key(folder)}/"))
 
-    def fetch_all(self, wanted: Callable[[str], bool] = lambda key: key.startswith("raw/")) -> None:
+    def fetch_all(self, wanted: Callable[[str], bool] = lambda key: key.startswith(f"{RAW}/")) -> None:
         """Bring in every object that was left out and is wanted: all snapshots, where nothing else is said."""
         with open_index(self.folder) as index:
             left_out = [key for key in index.objects if wanted(key) and not _is_piece(key)]
@@ -145,17 +138,17 @@ class WorkingCopy:
     def staged_runs(self) -> set[str]:
         """The runs whose staged files are in the store, as far as this copy knows."""
         with open_index(self.folder) as index:
-            return {key.split("/")[1] for key in index.objects if key.startswith("staging/") and key.count("/") > 1}
+            return {key.split("/")[1] for key in index.objects if key.startswith(f"{STAGING}/") and key.count("/") > 1}
 
     def remove_staged(self, run_id: str) -> int:
         """Remove a run's staged files from the store and from here; their bytes in the store."""
         with open_index(self.folder) as index:
-            keys = [key for key in index.objects if key.startswith(f"staging/{run_id}/")]
+            keys = [key for key in index.objects if key.startswith(f"{STAGING}/{run_id}/")]
             freed = sum(int(index.objects[key][1]) for key in keys)
             for key in keys:
                 self.objects.remove(key)
                 self._forget(index, key)
-        shutil.rmtree(self.folder / "staging" / run_id, ignore_errors=True)
+        shutil.rmtree(self.folder / STAGING / run_id, ignore_errors=True)
         return freed
 
     def _is_gone(self, key: str) -> bool:
@@ -167,7 +160,7 @@ class WorkingCopy:
             self.objects.create_from(self._key(path), path)
             return path, self.objects.tag(self._key(path))
 
-        paths = [path for path in _files(self.folder.glob("raw/*/*")) if path.suffix != APPENDED]
+        paths = [path for path in _files(self.folder.glob(f"{RAW}/*/*")) if path.suffix != APPENDED]
         new = [path for path in paths if not index.is_published(self._key(path), path)]
         self._done(index, create, new)
 
@@ -200,7 +193,7 @@ class WorkingCopy:
             half = path.with_name(f"{TEMPORARY_PREFIX}fetched-{path.name}")
             try:
                 if self.objects.fetch(key, half):
-                    half.chmod(0o400 if key.startswith("raw/") else 0o600)
+                    half.chmod(0o400 if key.startswith(f"{RAW}/") else 0o600)
                     half.replace(path)
             finally:
                 half.unlink(missing_ok=True)
@@ -266,7 +259,7 @@ class WorkingCopy:
         path = self.folder / key
         path.unlink(missing_ok=True)
         index.objects.pop(key, None)
-        if path.parent.parent.name in ("runs", "staging") and path.parent.is_dir() and not any(path.parent.iterdir()):
+        if path.parent.parent.name in (RUNS, STAGING) and path.parent.is_dir() and not any(path.parent.iterdir()):
             path.parent.rmdir()
 
     def _key(self, path: Path) -> str:
@@ -287,4 +280,4 @@ def _is_piece(key: str) -> bool:
 
 def _is_wanted_later(key: str) -> bool:
     """Whether a file is fetched only when it is asked for: what is large and seldom read again."""
-    return key.startswith(("raw/", "staging/")) and not key.endswith(".json")
+    return key.startswith((f"{RAW}/", f"{STAGING}/")) and not key.endswith(".json")

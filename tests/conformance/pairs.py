@@ -27,7 +27,7 @@ from tests.engines.environment import spark_environment
 from tests.pipeline.clinic import ROOT, Clinic
 from tests.servers.bigquery import running_bigquery
 from tests.servers.postgres import database_for_warehouses, running_postgres
-from tests.servers.s3 import running_s3, store_url
+from tests.servers.s3 import running_s3, store_url, using_s3
 from tests.servers.snowflake import running_snowflake
 
 WAREHOUSES = ("sqlite", "duckdb", "postgres", "bigquery", "snowflake")
@@ -45,7 +45,7 @@ def main(config: Path, file: Path, pairs: tuple[str, ...]) -> int:
             "postgres": lambda: servers.enter_context(_postgres()),
             "bigquery": lambda: servers.enter_context(running_bigquery()),
             "snowflake": lambda: servers.enter_context(running_snowflake()),
-            "s3": lambda: servers.enter_context(running_s3()),
+            "s3": lambda: servers.enter_context(using_s3(servers.enter_context(running_s3()))),
             "spark": lambda: servers.enter_context(_cluster(Path(folder, "cluster"))),
         }
         running: dict[str, Any] = {}

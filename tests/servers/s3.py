@@ -48,6 +48,7 @@ class S3Server:
     """The server behind its door: `requests` so far, by method and path; `answer` decides about the next ones."""
 
     port: int
+    door: int = 0
     requests: list[str] = field(default_factory=list)
     answer: Answer = field(default=lambda number: None)
     _counted: threading.Lock = field(default_factory=threading.Lock)
@@ -84,8 +85,8 @@ class S3Server:
 
 @contextmanager
 def running_s3() -> Iterator[S3Server]:
-    """While the block lasts, the driver can be imported and finds the server, here and in processes that begin here."""
-    driver, moto = made("s3"), made("moto")
+    """While the block lasts, the server runs."""
+    moto = made("moto")
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port = probe.getsockname()[1]
@@ -97,21 +98,30 @@ def running_s3() -> Iterator[S3Server]:
     )  # fmt: skip
     server = S3Server(port)
     door = _door(server)
+    server.door = door.server_port
     try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(driver)])))
-            patch.setattr(sys, "path", [*sys.path, str(driver)])
-            patch.setenv("AWS_ENDPOINT_URL", f"http://{HOST}:{door.server_port}")
-            patch.setenv("AWS_ACCESS_KEY_ID", "tests")
-            patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-            patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-            _wait(process, port)
-            assert server.ask("PUT", BUCKET)[0] == 200
-            yield server
+        _wait(process, port)
+        assert server.ask("PUT", BUCKET)[0] == 200
+        yield server
     finally:
         door.shutdown()
         process.kill()
         process.wait()
+
+
+@contextmanager
+def using_s3(server: S3Server) -> Iterator[None]:
+    """While the block lasts, the driver can be imported and finds the server, here and in processes that begin here.
+    What the driver needs goes before the project's own packages in those, so nobody else is to have it."""
+    driver = made("s3")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(driver)])))
+        patch.setattr(sys, "path", [*sys.path, str(driver)])
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{HOST}:{server.door}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "tests")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        yield
 
 
 def _wait(process: subprocess.Popen[bytes], port: int) -> None:
@@ -174,6 +184,13 @@ def _door(server: S3Server) -> ThreadingHTTPServer:
 
 
 @pytest.fixture(scope="session")
-def s3_server() -> Iterator[S3Server]:
+def running_s3_server() -> Iterator[S3Server]:
     with running_s3() as server:
         yield server
+
+
+@pytest.fixture
+def s3_server(running_s3_server: S3Server) -> Iterator[S3Server]:
+    """One server for all tests of a session; its driver is there for this test alone."""
+    with using_s3(running_s3_server):
+        yield running_s3_server

@@ -18,7 +18,7 @@ from tests.pipeline.clinic import Clinic, row
 from tests.servers.s3 import CUT, LOST, SECRET, S3Server
 from tests.store.conftest import move_to
 
-STEP = int(os.environ.get("STORE_OUTAGE_STEP", "21"))
+STEP = int(os.environ.get("STORE_OUTAGE_STEP", "31"))
 
 
 def ended(clinic: Clinic, told: Path) -> int | None:

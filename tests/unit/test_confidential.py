@@ -152,7 +152,11 @@ SPILLS = {
     "a text": ("secret", "str"),
     "a figure": ("import matplotlib.pyplot as plt\nplt.figure(); plt.title(secret); plt.show()", "Figure"),
     "markup": ("from IPython.display import HTML\nHTML(secret)", "HTML"),
-    "a widget": ("import ipywidgets\nipywidgets.HTML(secret)", "HTML"),
+    "a widget": (
+        "import sys\nsys.modules.pop('ipywidgets')  # which kernels of a run do without\n"
+        "import ipywidgets\nipywidgets.HTML(secret)",
+        "HTML",
+    ),
     "an object that displays itself": (
         "class Loud:\n    def _repr_html_(self): raise ValueError(secret)\n"
         "    def _ipython_display_(self): print(secret)\nLoud()",
