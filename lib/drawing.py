@@ -81,6 +81,7 @@ def _fork(draw: Draw, alt: str, place: str) -> _Drawing:
         return _Drawing(pid, reading, draw, alt, place)
     code = 1
     try:
+        os.close(reading)  # else it would wait for itself to read, when the kernel is gone
         with os.fdopen(writing, "wb") as pipe:
             pipe.write(draw())
         code = 0

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +97,18 @@ def test_the_last_cell_of_a_notebook_shows_no_picture() -> None:
     for name in NOTEBOOKS:
         cells = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4).cells
         assert "picture(" not in [cell.source for cell in cells if cell.cell_type == "code"][-1], name
+
+
+def test_a_fork_ends_when_nobody_reads_what_it_draws(tmp_path: Path) -> None:
+    """Its kernel was killed: a picture that no pipe holds would keep it waiting for ever."""
+    code = (
+        "import os, signal; from lib import drawing\n"
+        "print(drawing._fork(lambda: bytes(1 << 20), '', 'p').pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    status = Path(f"/proc/{int(killed.stdout)}/stat")
+    until = time.monotonic() + 20
+    while status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z":
+        assert time.monotonic() < until, "it waits"
+        time.sleep(0.02)
