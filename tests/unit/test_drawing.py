@@ -106,8 +106,9 @@ def test_a_fork_ends_when_nobody_reads_what_it_draws(tmp_path: Path) -> None:
         "print(drawing._fork(lambda: bytes(1 << 20), '', 'p').pid, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    killed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    status = Path(f"/proc/{int(killed.stdout)}/stat")
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as killed:
+        assert killed.stdout is not None
+        status = Path(f"/proc/{int(killed.stdout.readline())}/stat")
     until = time.monotonic() + 20
     while status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z":
         assert time.monotonic() < until, "it waits"
