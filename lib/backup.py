@@ -123,8 +123,7 @@ def _plain_errors(folder: Path) -> Iterator[None]:
 
 
 def _copy(layout: Layout, building: Path, folder: Path) -> Backup:
-    if layout.store:
-        layout.store.fetch_all()
+    layout.fetch_snapshots()
     copy = _place_of(layout, building)
     for place in (copy.raw, copy.runs, copy.state, copy.warehouse.parent):
         place.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -82,6 +82,11 @@ class Layout:
         if self.store:
             self.store.publish(run_id)
 
+    def fetch_snapshots(self) -> None:
+        """Bring in every snapshot that is on object storage only, for who reads all of them."""
+        if self.store:
+            self.store.fetch_all()
+
     def require_lasting_warehouse(self) -> None:
         """Raises UsageError when the tables would be in the working copy of a store, where nothing lasts."""
         if self.store and not self.server and self.warehouse.is_relative_to(self.data_dir):

@@ -111,8 +111,7 @@ def _termination_unwinds() -> Iterator[None]:
 
 def _link_raw(layout: Layout, scratch: Layout) -> None:
     """Each source's ledger as a copy, to which a rehearsal may append; its snapshots as links."""
-    if layout.store:
-        layout.store.fetch_all()
+    layout.fetch_snapshots()
     folders = [each for each in layout.raw.iterdir() if each.is_dir()] if layout.raw.is_dir() else []
     for folder in folders:
         ledger = ledger_file(layout, folder.name)

@@ -103,7 +103,6 @@ class Run:
         """
         options = options or Options()
         layout = Layout.at(place_of(data_dir), settings.warehouse, settings.engine)
-        layout.require_lasting_warehouse()
         if layout.store and settings.readers_group:
             raise UsageError("readers_group: opens folders; on object storage let the store's own policy open runs/.")
         layout.create()

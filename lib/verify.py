@@ -85,8 +85,7 @@ def _print(out: Console, findings: list[Finding]) -> None:
 
 def find_changes(layout: Layout, anchor: Path | None = None) -> list[Finding]:
     """Everything that is not what the runs left. `anchor`: the file elsewhere that knows each record."""
-    if layout.store:
-        layout.store.fetch_all()
+    layout.fetch_snapshots()
     return [
         *standalone.find_changes(layout.data_dir, anchor=anchor, archive=layout.archive),
         *verify_age(layout),

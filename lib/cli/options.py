@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lib.errors import UsageError
+from lib.store.address import is_store_url
 
 if TYPE_CHECKING:
     from lib.layout import Layout
@@ -57,7 +58,7 @@ def given_settings(source: str | None, warehouse: str | None, lookback_hours: fl
 
 def from_here(path: str) -> str:
     """A path as typed, which means from the current folder, for code that resolves from the project's root."""
-    if "://" in path:  # a data folder on object storage
+    if is_store_url(path):
         return path
     absolute = Path(path).expanduser()
     absolute = absolute if absolute.is_absolute() else Path.cwd() / absolute

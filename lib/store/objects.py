@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lib.errors import StoredDataChanged, TemporaryFailure, UsageError
+from lib.files import sha256_of_file
 from lib.store.address import CREDENTIALS, DRIVERS, StoreAddress
 
 PAUSES = (0.25, 1.0, 3.0)
@@ -96,7 +97,7 @@ class Objects:
         StoredDataChanged when others are there."""
         if self._creating(lambda: self._files.put_file(str(path), self._path(key), mode="create")):
             return
-        if self.sha256(key) != _sha256(path):
+        if self.sha256(key) != sha256_of_file(path):
             raise StoredDataChanged(
                 f"{self.address.url}/{key}: other bytes have this name in the store already; nothing was written over; "
                 "look at who else writes there."
@@ -201,8 +202,3 @@ def _tag(info: dict[str, Any]) -> tuple[str, int]:
     """S3's and Azure's ETag, Google's too, by the name that each driver has for it."""
     tag = next((info[name] for name in ("ETag", "etag", "generation") if info.get(name)), None)
     return str(tag).strip('"'), int(info.get("size") or 0)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

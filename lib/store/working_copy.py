@@ -23,6 +23,7 @@ from pathlib import Path
 
 from lib.errors import StoredDataChanged, WarehouseLocked
 from lib.files import TEMPORARY_PREFIX, whole_file
+from lib.standalone import MANIFEST
 from lib.store.address import StoreAddress
 from lib.store.index import Index, open_index
 from lib.store.lease import FOLDER as LEASE
@@ -36,7 +37,6 @@ AT_ONCE = 8
 """Objects that are written or fetched at the same time."""
 APPENDED = ".jsonl"
 """How the name of a file ends that is only appended to; all others are written whole."""
-MANIFEST = "manifest.json"
 CACHE = "XDG_CACHE_HOME"
 
 
@@ -87,7 +87,7 @@ class WorkingCopy:
         record, the manifest last; then what is told of all runs. Raises TemporaryFailure, StoredDataChanged,
         WarehouseLocked when somebody else has appended meanwhile."""
         with open_index(self.folder) as index:
-            self._create_snapshots(index)
+            self._write(index, self.objects.create_from, self.folder.glob(f"{RAW}/*/*"))
             for path in sorted([*self.folder.glob(f"{RAW}/*/*{APPENDED}"), *self.folder.glob(f"{RUNS}/*{APPENDED}")]):
                 self._append(index, path)
             staged = [*self.folder.glob(f"{STAGING}/*.json")]
@@ -96,9 +96,10 @@ class WorkingCopy:
                 staged += self.folder.glob(f"{STAGING}/{run_id}/**/*")
                 record = [*self.folder.glob(f"{RUNS}/{run_id}/**/*")]
                 self._remove_gone(index, f"{RUNS}/{run_id}/")
-            self._put(index, [*staged, *(each for each in record if each.name != MANIFEST)])
-            self._put(index, (each for each in record if each.name == MANIFEST))
-            self._put(index, [*self.folder.glob(f"{STATE}/*"), *self.folder.glob(f"{RUNS}/*.*")])
+            self._write(index, self.objects.put, [*staged, *(each for each in record if each.name != MANIFEST)])
+            self._write(index, self.objects.put, (each for each in record if each.name == MANIFEST))
+            told_of_all = [*self.folder.glob(f"{STATE}/*"), *self.folder.glob(f"{RUNS}/*.*")]
+            self._write(index, self.objects.put, told_of_all)
 
     def unpublished_runs(self) -> list[str]:
         """The runs whose records the store has otherwise or not at all, oldest first: it was away when they ended."""
@@ -155,32 +156,19 @@ class WorkingCopy:
         """Whether a file that is always here is not: somebody has removed a part of the copy."""
         return not _is_wanted_later(key) and not (self.folder / key).exists()
 
-    def _create_snapshots(self, index: Index) -> None:
-        def create(path: Path) -> tuple[Path, tuple[str, int] | None]:
-            self.objects.create_from(self._key(path), path)
+    def _write(self, index: Index, write: Callable[[str, Path], None], paths: Iterable[Path]) -> None:
+        """Write those of the files that have changed; a file that is only appended to is `_append`'s."""
+
+        def written(path: Path) -> tuple[Path, tuple[str, int] | None]:
+            write(self._key(path), path)
             return path, self.objects.tag(self._key(path))
 
-        paths = [path for path in _files(self.folder.glob(f"{RAW}/*/*")) if path.suffix != APPENDED]
-        new = [path for path in paths if not index.is_published(self._key(path), path)]
-        self._done(index, create, new)
-
-    def _put(self, index: Index, paths: Iterable[Path]) -> None:
-        def put(path: Path) -> tuple[Path, tuple[str, int] | None]:
-            self.objects.put(self._key(path), path)
-            return path, self.objects.tag(self._key(path))
-
-        changed = [
-            path for path in _files(paths) if path.suffix != APPENDED and not index.is_published(self._key(path), path)
-        ]
-        self._done(index, put, changed)
-
-    def _done(
-        self, index: Index, write: Callable[[Path], tuple[Path, tuple[str, int] | None]], paths: list[Path]
-    ) -> None:
-        if not paths:
+        whole = [path for path in _files(paths) if path.suffix != APPENDED]
+        changed = [path for path in whole if not index.is_published(self._key(path), path)]
+        if not changed:
             return
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            for path, tag in pool.map(write, paths):
+            for path, tag in pool.map(written, changed):
                 if tag is not None:
                     index.agree(self._key(path), tag, path)
 

@@ -272,7 +272,6 @@ def test_a_run_that_died_after_its_commit_is_told_by_another_machine(
     killed.wait()
     shutil.rmtree(clinic.folder / "here")
     move_to(clinic.folder / "there", monkeypatch)
-    monkeypatch.setattr(place, "HELD_BY_PARENT", "NONE")
     done = clinic.command("run")
     assert done.returncode == 0, done.stderr
     manifests = [read_json(clinic.layout.record(each) / "manifest.json") for each in clinic.layout.run_ids()]
