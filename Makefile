@@ -40,6 +40,7 @@ lint: $(READY) ## check style, types, and that no notebook carries outputs
 	@$(PY) -m nbstripout --verify --extra-keys metadata.language_info notebooks/*.ipynb
 
 bench: $(READY) ## measure time and memory beside two peers (benchmarks/README.md)
+	@$(PY) -m compileall -q lib
 	@$(PY) -m benchmarks.bench $(ARGS)
 
 lock: ## bring requirements.lock up to pyproject.toml (needs uv); ARGS=--upgrade renews every version
@@ -56,7 +57,7 @@ endif
 # A Python asked for by name must fit; otherwise the first fitting one on PATH is taken, or one that uv finds. A .venv
 # that works is brought up to the lock in place. uv is quicker; without it pip installs from outside the .venv, which
 # therefore needs no pip of its own and no ensurepip (Debian packages that apart). Bytecode is written even where
-# PYTHONDONTWRITEBYTECODE is set: every notebook's kernel would otherwise compile pandas again.
+# PYTHONDONTWRITEBYTECODE is set: every run would otherwise compile pandas, and this project, again.
 $(READY): requirements.lock
 	@set -eu; unset PYTHONDONTWRITEBYTECODE VIRTUAL_ENV PYTHONPATH; \
 	python=; candidates="$(PYTHON)"; \
@@ -84,4 +85,5 @@ $(READY): requirements.lock
 	  echo "make: $$python has no pip; install it (Debian, Ubuntu: apt install python3-pip) or install uv" >&2; \
 	  exit 2; \
 	fi; \
+	$(PY) -m compileall -q lib; \
 	touch $@

@@ -24,6 +24,8 @@ ROW_KEYS = frozenset({"visit_id", "patient_id", "visit_key", "row_hash", "identi
 
 SIGNIFICANT_DIGITS = 3
 
+Days = npt.NDArray[np.datetime64]
+Numbers = npt.NDArray[np.float64]
 Grain = Literal["day", "week", "month"]
 _GRAINS = ("day", "week", "month", "other periods")
 
@@ -74,37 +76,20 @@ def merge_small_periods(
     days (rows merged), then the summed columns. If all is small together, the one row is "all periods".
     """
     names, columns = _names(counts), _summable(frame_by_day, [day], counts)
-    rows = frame_by_day.assign(days=1)
-    rows[day] = pd.to_datetime(rows[day])
-    rows = rows.sort_values(day, ignore_index=True)
-    monday = rows[day] - pd.to_timedelta(rows[day].dt.day_of_week, unit="D")
-    thursday = monday + pd.Timedelta(days=3)
-    keys = (rows[day], monday, thursday - pd.to_timedelta(thursday.dt.day - 1, unit="D"))
-    levels = pd.Series(_GRAINS.index(grain), index=rows.index)
-    for level, key in enumerate(keys):
-        small = small_groups(rows.groupby(key)[names].sum(), names, minimum)
-        wider = keys[min(level + 1, 2)]
-        hidden = wider.isin(wider[key.map(small).astype(bool)])
-        levels = levels.mask(hidden & (levels <= level), level + 1)
-    while _is_small(rows.loc[levels == 3, names].sum(), minimum):
-        shown = np.flatnonzero((levels < 3) & (rows[names[0]] > 0))
-        if not len(shown):
-            levels[:] = 3
-            break
-        nearest = _nearest(shown, np.flatnonzero(levels == 3))
-        joined = keys[max(int(levels[nearest]), 1)]
-        levels = levels.mask(joined == joined[nearest], 3)
-    rows = rows.assign(grain=levels, start=rows[day], end=rows[day])
-    rows["key"] = pd.NaT
-    for level, key in enumerate(keys):
-        rows["key"] = key.where(levels == level, rows["key"])
-    how = {"start": "min", "end": "max", "days": "sum"} | dict.fromkeys(columns, "sum")
-    merged = rows.groupby(["grain", "key"], as_index=False, dropna=False).agg(how)
-    merged.insert(
-        0, "period", [_period_name(level, key) for level, key in zip(merged["grain"], merged["key"], strict=True)]
-    )
-    merged["grain"] = merged["grain"].map(dict(enumerate(_GRAINS))).astype("object")
+    rows = frame_by_day.assign(**{day: pd.to_datetime(frame_by_day[day])}).sort_values(day, ignore_index=True)
+    keys = _days_weeks_months(rows[day])
+    levels = _levels(keys, rows[names].to_numpy(dtype="float64", na_value=0), minimum, _GRAINS.index(grain))
+    key = np.select([levels == level for level in range(3)], keys, np.datetime64("NaT"))
     pooled = np.flatnonzero(levels == 3)
+    _, first, group = np.unique(np.stack([levels, key.astype("int64")]), axis=1, return_index=True, return_inverse=True)
+    last = np.zeros_like(first)
+    last[group] = np.arange(len(rows))  # days ascend: the last one written stays
+    merged = rows[columns].groupby(group).sum()
+    merged.insert(0, "period", [_period_name(levels[place], key[place]) for place in first])
+    merged.insert(1, "grain", pd.Series([_GRAINS[level] for level in levels[first]], dtype="object"))
+    merged.insert(2, "start", rows[day].iloc[first].array)
+    merged.insert(3, "end", rows[day].iloc[last].array)
+    merged.insert(4, "days", np.bincount(group, minlength=len(first)))
     if len(pooled):
         others = merged["grain"] == _GRAINS[3]
         together = pooled[-1] - pooled[0] < len(pooled) and not small_groups(merged, names, minimum).any()
@@ -112,8 +97,7 @@ def merge_small_periods(
         if not together:
             merged.loc[others, ["start", "end"]] = pd.NaT
             merged.loc[others, "period"] = _GRAINS[3] if len(pooled) < len(rows) else "all periods"
-    merged = merged.drop(columns="key").sort_values("start", ignore_index=True)
-    return _without_measures(merged, columns, names, minimum)
+    return _without_measures(merged.sort_values("start", ignore_index=True), columns, names, minimum)
 
 
 def merge_small_bins(
@@ -181,6 +165,43 @@ def mask_rows(frame: pd.DataFrame) -> pd.DataFrame:
     return frame if ROW_KEYS.isdisjoint(names) else mask_frame(frame, list(frame.columns))
 
 
+def _days_weeks_months(days: pd.Series[pd.Timestamp]) -> tuple[Days, Days, Days]:
+    """Of each day itself, the Monday of its week, and the first day of the month of that week's Thursday."""
+    each = days.to_numpy().astype("datetime64[D]")
+    monday = each - (each.astype("int64") + 3) % 7  # day 0 was a Thursday
+    return each, monday, (monday + 3).astype("datetime64[M]").astype("datetime64[D]")
+
+
+def _levels(keys: tuple[Days, Days, Days], counts: Numbers, minimum: int, finest: int) -> npt.NDArray[np.int64]:
+    """For each day, the place in _GRAINS of the period that it is told in; see `merge_small_periods`."""
+    levels = np.full(len(counts), finest)
+    for level, key in enumerate(keys):
+        wider = keys[min(level + 1, 2)]
+        hidden = np.isin(wider, wider[_are_small(_totals(key, counts), minimum).any(axis=1)])
+        levels[hidden & (levels <= level)] = level + 1
+    while _are_small(counts[levels == 3].sum(axis=0), minimum).any():
+        shown = np.flatnonzero((levels < 3) & (counts[:, 0] > 0))
+        if not len(shown):
+            levels[:] = 3
+            break
+        nearest = _nearest(shown, np.flatnonzero(levels == 3))
+        joined = keys[max(int(levels[nearest]), 1)]
+        levels[joined == joined[nearest]] = 3
+    return levels
+
+
+def _totals(key: Days, counts: Numbers) -> Numbers:
+    """For each row, the sums of the counts over all rows of its key."""
+    _, group = np.unique(key, return_inverse=True)
+    totals = np.zeros_like(counts)
+    np.add.at(totals, group, counts)
+    return totals[group]
+
+
+def _are_small(totals: Numbers, minimum: int) -> npt.NDArray[np.bool_]:
+    return (totals > 0) & (totals < minimum)
+
+
 def _names(counts: str | Sequence[str]) -> list[str]:
     return [counts] if isinstance(counts, str) else list(counts)
 
@@ -193,9 +214,9 @@ def _nearest(candidates: npt.NDArray[np.intp], places: npt.NDArray[np.intp]) -> 
     return int(candidates[distances.argmin()])
 
 
-def _period_name(level: int, key: pd.Timestamp) -> str:
+def _period_name(level: int, key: np.datetime64) -> str:
     """2025-06-03, 2025-W23, 2025-06, other periods."""
-    return _GRAINS[3] if level == 3 else key.strftime(("%Y-%m-%d", "%G-W%V", "%Y-%m")[level])
+    return _GRAINS[3] if level == 3 else key.astype(object).strftime(("%Y-%m-%d", "%G-W%V", "%Y-%m")[level])
 
 
 def _summable(frame: pd.DataFrame, keys: Sequence[str], counts: str | Sequence[str]) -> list[str]:

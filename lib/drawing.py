@@ -1,8 +1,8 @@
 """Pictures drawn beside the notebook: a fork of the kernel draws each one while the next cell works already.
 
 Only in the pipeline's own kernels: in JupyterLab a picture is drawn where it is shown. First its description is shown,
-then the picture in its place: at the latest when the next cell ends, or at once where the cell fails. So the last cell
-of a notebook may show none.
+then the picture in its place: at the latest when a cell ends that shows none, or at once where a cell fails. So the
+last cell of a notebook may show none.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from lib.confidential import RUN_VARIABLE
 
 LONGEST_SECONDS = 20.0
 """How long a fork may take; then the kernel draws for itself."""
+
+MOST_AT_ONCE = 2
+"""How many forks draw at once: as the notebook asks the tables faster than one picture is drawn."""
 
 Draw = Callable[[], bytes]
 
@@ -43,7 +46,7 @@ _begun_in_cell: list[bool] = []
 
 def show_picture(draw: Draw, alt: str) -> None:
     """Show a PNG with its description."""
-    finish()
+    finish(MOST_AT_ONCE - 1)
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     if shell is None or not os.environ.get(RUN_VARIABLE) or sys.platform != "linux":
         shown.show(_content(draw(), alt), **_metadata(alt))
@@ -57,10 +60,10 @@ def show_picture(draw: Draw, alt: str) -> None:
     _begun_in_cell[0] = True
 
 
-def finish() -> None:
-    """Put the picture that is under way in its place."""
-    while _under_way:
-        drawing = _under_way.pop()
+def finish(left: int = 0) -> None:
+    """Put the pictures that are under way in their places, the oldest first, but for so many of the newest."""
+    while len(_under_way) > left:
+        drawing = _under_way.pop(0)
         picture = _drawn(drawing) or drawing.draw()
         shown.show(_content(picture, drawing.alt), replaces=drawing.place, **_metadata(drawing.alt))
 
