@@ -13,7 +13,6 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from lib.config import ROOT
 from lib.differences import differences
 from lib.errors import StoredDataChanged, UsageError
 from lib.files import read_json
@@ -23,6 +22,7 @@ from lib.manifest import Manifest
 from lib.notebook_diff import OwnWords, compare_notebooks
 from lib.published import metrics_as_of
 from lib.rule_history import limit_text, value_text
+from lib.store.place import told
 
 MOST_DAYS = 12
 RULE = ("observed", "threshold", "passed", "overridden")
@@ -60,14 +60,9 @@ class Side:
             raise UsageError(f"diff: run {run_id} has not ended.")
         rules = (_read_json(layout, run_id, REPORT) or {}).get("rules", [])
         before = next(runs_before(layout, run_id, manifest["source"]), {})
-        own = OwnWords.of(manifest, layout.store.url if layout.store else _shown(layout.data_dir), before, rules)
+        own = OwnWords.of(manifest, told(layout.place), before, rules)
         warehouse = Layout.at(layout.data_dir, manifest["config"].get("warehouse"))
         return cls(warehouse, run_id, manifest, rules, own)
-
-
-def _shown(folder: Path) -> str:
-    """As the notebooks were given it."""
-    return str(folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder)
 
 
 def _read_json(layout: Layout, run_id: str, name: str) -> Any:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lib import confidential, provenance
 from lib.clock import file_stamp, instant_text, now, parse_instant, short_instant
-from lib.config import ROOT, Settings, load_settings, settings_from
+from lib.config import Settings, load_settings, settings_from
 from lib.deliveries import sync_ledger
 from lib.errors import UsageError
 from lib.layout import RUN_ID_WIDTH, Layout
@@ -26,7 +26,7 @@ from lib.quarantine import waivers_in_force
 from lib.record import Outcome, close_record
 from lib.restore import restore_marks
 from lib.state import State, check_facts_present, read_state
-from lib.store.place import Place, place_of
+from lib.store.place import Place, place_of, told
 from lib.warehouse import copy_aside, writing
 from lib.window import Window
 
@@ -253,7 +253,7 @@ class Run:
         """The six notebook parameters of this run, as run_pipeline.py passes them."""
         watermark = self.window.watermark
         return {
-            "data_dir": self.layout.store.url if self.layout.store else _shown_path(self.layout.data_dir),
+            "data_dir": told(self.layout.place),
             "run_id": self.run_id,
             "as_of": short_instant(self.as_of),
             "watermark": short_instant(watermark) if watermark else None,
@@ -324,10 +324,6 @@ def _make_record(layout: Layout) -> str:
             continue
         layout.staged(run_id).mkdir(mode=0o700, exist_ok=True)
         return run_id
-
-
-def _shown_path(path: Path) -> str:
-    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
 def _refuse_undeclared_parameters() -> None:

@@ -69,11 +69,14 @@ def _next_number(objects: Objects) -> int:
 
 
 def _wait_for_silence(objects: Objects, key: str, holder: dict[str, Any]) -> None:
-    """Return once the holder's object has not changed for long. Raises WarehouseLocked at the first sign of life."""
+    """Return once the holder has let go or its object has not changed for long. Raises WarehouseLocked at the first
+    sign of life."""
     before, until = objects.tag(key), time.monotonic() + SILENT_SECONDS
     while time.monotonic() < until:
         time.sleep(min(1.0, SILENT_SECONDS))
-        if objects.tag(key) != before and not _read(objects, key).get("released"):
+        if objects.tag(key) != before:
+            if _read(objects, key).get("released"):
+                return
             who = "process {pid} of {actor} on {host}, since {since}".format_map(_Known(holder))
             raise WarehouseLocked(
                 f"another run holds the data folder ({holder.get('purpose', 'holder unknown')}, {who}); run again "

@@ -6,7 +6,7 @@ import functools
 import os
 from pathlib import Path
 
-from lib.config import resolve
+from lib.config import ROOT, resolve
 from lib.errors import UsageError
 from lib.lock import HELD_BY_PARENT
 from lib.store.address import is_store_url, read_store_address
@@ -22,6 +22,13 @@ def place_of(data_dir: str | Place) -> Place:
     if isinstance(data_dir, WorkingCopy):
         return data_dir
     return _working_copy(data_dir) if isinstance(data_dir, str) and is_store_url(data_dir) else resolve(data_dir)
+
+
+def told(place: Place) -> str:
+    """What the notebooks are given and the record says: a path from the project's root where it lies below that."""
+    if isinstance(place, WorkingCopy):
+        return place.url
+    return str(place.relative_to(ROOT) if place.is_relative_to(ROOT) else place)
 
 
 def log_folder(data_dir: str | Path) -> Path:

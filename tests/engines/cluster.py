@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-HOST = "127.0.0.1"
-START_SECONDS = 60
+from tests.servers.listening import HOST, free_port, wait_until_it_listens
 
 
 @dataclass
@@ -57,14 +54,12 @@ class Cluster:
 def standalone_cluster(folder: Path, environment: dict[str, str], workers: int) -> Iterator[Cluster]:
     """A master with so many workers of a core each."""
     folder.mkdir(parents=True, exist_ok=True)
-    with socket.socket() as free:
-        free.bind((HOST, 0))
-        port: int = free.getsockname()[1]
+    port = free_port()
     cluster = Cluster(folder, environment, port)
     try:
         words = ["--host", HOST, "--port", str(port), "--webui-port", "0"]
         cluster.start("org.apache.spark.deploy.master.Master", *words)
-        _await(port)
+        wait_until_it_listens(cluster.processes[0], port)
         for _ in range(workers):
             cluster.add_worker()
         yield cluster
@@ -73,14 +68,3 @@ def standalone_cluster(folder: Path, environment: dict[str, str], workers: int) 
             if each.poll() is None:
                 os.killpg(each.pid, signal.SIGKILL)
                 each.wait()
-
-
-def _await(port: int) -> None:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end:
-        try:
-            socket.create_connection((HOST, port), 1).close()
-            return
-        except OSError:
-            time.sleep(0.2)
-    raise RuntimeError("the master of Spark did not start")

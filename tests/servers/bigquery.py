@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -20,11 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.environment import made
+from tests.servers.environment import let_import, made
+from tests.servers.listening import HOST, free_port, wait_until_it_listens
 
-HOST = "127.0.0.1"
 PROJECT = "clinic-1"
-START_SECONDS = 90
 
 
 def schema_url(folder: Path) -> str:
@@ -41,16 +38,11 @@ def running_bigquery() -> Iterator[None]:
     place = home / ".duckdb" / "extensions" / extension.parent.name / "linux_amd64"
     place.mkdir(parents=True)
     shutil.copy(extension, place)
-    ports = []
-    for _ in range(2):
-        with socket.socket() as probe:
-            probe.bind((HOST, 0))
-            ports.append(probe.getsockname()[1])
+    ports = free_port(), free_port()
     words = ["start", "--rest-port", str(ports[0]), "--grpc-port", str(ports[1]), "--project", PROJECT]
     code = "import sys; from bqemulator.cli import main; main()"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(driver)])))
-        patch.setattr(sys, "path", [*sys.path, str(driver)])
+        let_import(patch, driver)
         patch.setenv("BIGQUERY_EMULATOR_HOST", f"http://{HOST}:{ports[0]}")
         process = subprocess.Popen(
             [sys._base_executable, "-c", code, *words, "--log-level", "error"],  # type: ignore[attr-defined]
@@ -58,23 +50,12 @@ def running_bigquery() -> Iterator[None]:
             env={**os.environ, "PYTHONPATH": str(emulator), "HOME": str(home)},
         )  # fmt: skip
         try:
-            _wait(process, ports[0])
+            wait_until_it_listens(process, ports[0])
             yield
         finally:
             process.kill()
             process.wait()
             shutil.rmtree(home, ignore_errors=True)
-
-
-def _wait(process: subprocess.Popen[bytes], port: int) -> None:
-    until = time.monotonic() + START_SECONDS
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            socket.create_connection((HOST, port), 1).close()
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise RuntimeError("bqemulator does not start")
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,8 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
+import pytest
+
 from lib.config import ROOT
 
 HERE = Path(__file__).parent
@@ -35,3 +37,9 @@ def made(name: str) -> Path:
     except OSError:  # another process made it meanwhile
         shutil.rmtree(half, ignore_errors=True)
     return folder
+
+
+def let_import(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Packages of `folder` can be imported, here and in processes that begin here; after one's own."""
+    patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(folder)])))
+    patch.setattr(sys, "path", [*sys.path, str(folder)])

@@ -11,7 +11,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -25,10 +24,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.servers.listening import HOST, free_port
+
 if TYPE_CHECKING:
     import psycopg
 
-HOST, USER = "127.0.0.1", "postgres"
+USER = "postgres"
 WAREHOUSE_URL = "PATIENT_VISITS_TEST_POSTGRES"
 """Set while there is a database for warehouses: its URL. Each takes a schema of its own."""
 START_SECONDS, ATTEMPTS = 60, 5
@@ -79,7 +80,7 @@ class PostgresServer:
         """Start it, on a free port the first time. Raises RuntimeError with the server's own words when it does not."""
         given = self.port
         for _ in range(1 if given else ATTEMPTS):  # another program may take a free port first
-            self.port = given or _free_port()
+            self.port = given or free_port()
             words = ["-D", self._data, "-k", self.folder, "-h", self.host, "-p", self.port]
             quick = ["-F", "-c", "full_page_writes=off", "-c", "max_connections=50"]
             with self._log.open("ab") as log:
@@ -203,9 +204,3 @@ def _environment() -> dict[str, str]:
 def _die_with_parent() -> None:
     """In the child: a pytest that is killed leaves no server behind."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])

@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,11 +21,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.environment import made
+from tests.servers.environment import let_import, made
+from tests.servers.listening import HOST, free_port, wait_until_it_listens
 
-HOST = "127.0.0.1"
 BUCKET = "clinic"
-START_SECONDS = 60
 SECRET = "CANARY-secret-key"
 
 SIGNED = "AWS4-HMAC-SHA256 Credential=tests/20250101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=none"
@@ -87,9 +85,7 @@ class S3Server:
 def running_s3() -> Iterator[S3Server]:
     """While the block lasts, the server runs."""
     moto = made("moto")
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     code = f"from moto.server import main; main(['-H', {HOST!r}, '-p', '{port}'])"
     process = subprocess.Popen(
         [sys._base_executable, "-c", code],  # type: ignore[attr-defined]
@@ -100,7 +96,7 @@ def running_s3() -> Iterator[S3Server]:
     door = _door(server)
     server.door = door.server_port
     try:
-        _wait(process, port)
+        wait_until_it_listens(process, port)
         assert server.ask("PUT", BUCKET)[0] == 200
         yield server
     finally:
@@ -115,24 +111,12 @@ def using_s3(server: S3Server) -> Iterator[None]:
     What the driver needs goes before the project's own packages in those, so nobody else is to have it."""
     driver = made("s3")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(driver)])))
-        patch.setattr(sys, "path", [*sys.path, str(driver)])
+        let_import(patch, driver)
         patch.setenv("AWS_ENDPOINT_URL", f"http://{HOST}:{server.door}")
         patch.setenv("AWS_ACCESS_KEY_ID", "tests")
         patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         yield
-
-
-def _wait(process: subprocess.Popen[bytes], port: int) -> None:
-    until = time.monotonic() + START_SECONDS
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            socket.create_connection((HOST, port), 1).close()
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise RuntimeError("moto's server does not start")
 
 
 def _door(server: S3Server) -> ThreadingHTTPServer:

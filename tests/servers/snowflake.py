@@ -6,11 +6,8 @@ limits, and takes statements that the real one refuses; tests/warehouses/test_st
 
 from __future__ import annotations
 
-import os
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,10 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.environment import HERE, made
+from tests.servers.environment import HERE, let_import, made
+from tests.servers.listening import HOST, free_port, wait_until_it_listens
 
-HOST = "127.0.0.1"
-START_SECONDS = 60
 WAREHOUSE_URL = "snowflake://clinic-test/clinic"
 
 
@@ -47,12 +43,9 @@ class Emulator:
 def running_snowflake() -> Iterator[Emulator]:
     """While the block lasts, the driver can be imported and finds the server, here and in processes that begin here."""
     packages = made("snowflake")
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(packages)])))
-        patch.setattr(sys, "path", [*sys.path, str(packages)])
+        let_import(patch, packages)
         for name, value in {"USER": "tests", "PASSWORD": "CANARY", "HOST": HOST, "PORT": str(port)}.items():
             patch.setenv(f"SNOWFLAKE_{name}", value)
         patch.setenv("SNOWFLAKE_PROTOCOL", "http")
@@ -63,21 +56,10 @@ def running_snowflake() -> Iterator[Emulator]:
         )  # fmt: skip
         server = Emulator(process, port)
         try:
-            _wait(server)
+            wait_until_it_listens(process, port)
             yield server
         finally:
             server.stop()
-
-
-def _wait(server: Emulator) -> None:
-    until = time.monotonic() + START_SECONDS
-    while time.monotonic() < until and server.process.poll() is None:
-        try:
-            socket.create_connection((HOST, server.port), 1).close()
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise RuntimeError("fakesnow does not start")
 
 
 @pytest.fixture(scope="session")

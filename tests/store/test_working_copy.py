@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from hashlib import sha256
@@ -18,7 +19,7 @@ from lib import validate
 from lib.backup import back_up
 from lib.config import settings_from
 from lib.decisions import discard_delivery, read_entries, reinstate_delivery
-from lib.errors import PipelineError, StoredDataChanged, UsageError, WarehouseLocked
+from lib.errors import StoredDataChanged, UsageError, WarehouseLocked
 from lib.files import read_json
 from lib.lock import hold_warehouse
 from lib.plan import plan_run
@@ -255,6 +256,18 @@ def test_a_holder_that_died_holds_nothing(quick: Clinic, monkeypatch: pytest.Mon
     assert (waited >= 1.5) == (not same_machine)
 
 
+def test_a_holder_that_lets_go_is_not_waited_for(quick: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lib.store.lease.BEAT_SECONDS", 60)
+    monkeypatch.setattr("lib.store.lease.SILENT_SECONDS", 60)
+    holder = hold_lease(quick.place.objects, "a run")  # type: ignore[union-attr]
+    holder.__enter__()
+    monkeypatch.setattr("lib.store.lease._machine", lambda: "another")
+    threading.Timer(0.2, holder.__exit__, (None, None, None)).start()
+    began = time.monotonic()
+    with hold_lease(quick.place.objects, "the next"):  # type: ignore[union-attr]
+        assert time.monotonic() - began < 30
+
+
 def test_a_run_that_died_after_its_commit_is_told_by_another_machine(
     clinic: Clinic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,4 +306,3 @@ def test_what_cannot_be_there_is_a_usage_error(clinic: Clinic) -> None:
         assert (done.returncode, done.stderr.count("\n")) == (2, 1) and said in done.stderr, done.stderr
     with pytest.raises(UsageError):
         place.place_of("s3://clinic/../x")
-    assert issubclass(WarehouseLocked, PipelineError)
