@@ -154,10 +154,11 @@ def cost_distribution(connection: Connection, minimum: int = MINIMUM, source: st
     counted = _rows(connection, "analytics/cost_bins", source=source)
     powers = max([ALWAYS_BINNED, *(row["digits"] - 2 for row in counted)])
     tenths = [0, *(edge * 10**power for power in range(powers) for edge in LEADING_EDGES), 10 ** (powers + 1)]
-    bins = pd.DataFrame({"cost_from": tenths[:-1], "cost_to": tenths[1:], "visits": 0})
+    visits = [0] * (len(tenths) - 1)
     for row in counted:
         least = row["leading"] * 10 ** max(row["digits"] - 3, 0)
-        bins.loc[bisect_right(tenths, least) - 1, "visits"] += row["visits"]
+        visits[bisect_right(tenths, least) - 1] += row["visits"]
+    bins = pd.DataFrame({"cost_from": tenths[:-1], "cost_to": tenths[1:], "visits": visits})
     merged = merge_small_bins(bins, "visits", minimum, "cost_from", "cost_to")
     used = merged.index[merged["visits"] > 0]
     merged = merged.loc[used.min() : used.max()] if len(used) else merged.iloc[:0]

@@ -110,16 +110,16 @@ def merge_small_bins(
     """
     names, columns = _names(counts), _summable(frame, [lower, upper], counts)
     rows = frame.sort_values(lower, ignore_index=True)
-    totals = rows[names].fillna(0)
+    totals = rows[names].to_numpy(dtype="float64", na_value=0)
     starts: list[int] = []
     open_small = False
     for place in range(len(rows)):
         if not open_small:
             starts.append(place)
-        open_small = _is_small(totals.iloc[starts[-1] : place + 1].sum(), minimum)
+        open_small = _is_small(totals[starts[-1] : place + 1].sum(axis=0), minimum)
     while open_small and len(starts) > 1:
         starts.pop()
-        open_small = _is_small(totals.iloc[starts[-1] :].sum(), minimum)
+        open_small = _is_small(totals[starts[-1] :].sum(axis=0), minimum)
     ends = [start - 1 for start in starts[1:]] + [len(rows) - 1] * bool(starts)
     bucket = rows.index.isin(starts).cumsum()
     merged = rows.groupby(bucket)[columns].sum().reset_index(drop=True)
@@ -177,9 +177,10 @@ def _levels(keys: tuple[Days, Days, Days], counts: Numbers, minimum: int, finest
     levels = np.full(len(counts), finest)
     for level, key in enumerate(keys):
         wider = keys[min(level + 1, 2)]
-        hidden = np.isin(wider, wider[_are_small(_totals(key, counts), minimum).any(axis=1)])
+        totals = _totals(key, counts)
+        hidden = np.isin(wider, wider[((totals > 0) & (totals < minimum)).any(axis=1)])
         levels[hidden & (levels <= level)] = level + 1
-    while _are_small(counts[levels == 3].sum(axis=0), minimum).any():
+    while _is_small(counts[levels == 3].sum(axis=0), minimum):
         shown = np.flatnonzero((levels < 3) & (counts[:, 0] > 0))
         if not len(shown):
             levels[:] = 3
@@ -196,10 +197,6 @@ def _totals(key: Days, counts: Numbers) -> Numbers:
     totals = np.zeros_like(counts)
     np.add.at(totals, group, counts)
     return totals[group]
-
-
-def _are_small(totals: Numbers, minimum: int) -> npt.NDArray[np.bool_]:
-    return (totals > 0) & (totals < minimum)
 
 
 def _names(counts: str | Sequence[str]) -> list[str]:
@@ -229,7 +226,7 @@ def _summable(frame: pd.DataFrame, keys: Sequence[str], counts: str | Sequence[s
     return columns
 
 
-def _is_small(totals: pd.Series[int], minimum: int) -> bool:
+def _is_small(totals: pd.Series[int] | Numbers, minimum: int) -> bool:
     return bool(((totals > 0) & (totals < minimum)).any())
 
 
