@@ -156,6 +156,8 @@ class Objects:
             except PermissionError:
                 raise self._failure(self._who("refuses access"), UsageError) from None
             except Exception as error:
+                if _status(error) in (401, 403):  # where it is no PermissionError
+                    raise self._failure(self._who("refuses access"), UsageError) from None
                 if type(error).__name__ in _REFUSED:
                     raise self._failure(self._who("cannot tell who asks"), UsageError) from None
                 if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _OF_DRIVERS:
@@ -196,6 +198,11 @@ def _opened(address: StoreAddress) -> Any:
     files = fsspec.filesystem(address.scheme, **options)
     files.retries = 1  # tries are counted here
     return files
+
+
+def _status(error: Exception) -> Any:
+    """The status of the store's answer, by the name that Azure's and Google's drivers have for it."""
+    return getattr(error, "status_code", None) or getattr(error, "code", None)
 
 
 def _tag(info: dict[str, Any]) -> tuple[str, int]:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import base64
 import fcntl
 import hashlib
-import os
-import shutil
-import subprocess
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +12,7 @@ from pathlib import Path
 import pytest
 from selenium import webdriver
 
+from tests.npm import npm
 from tests.pipeline.clinic import ROOT
 
 PACKAGE = "axe-core@4.14.1"
@@ -68,13 +66,10 @@ def axe_source() -> str:
 
 
 def _fetch() -> None:
-    if shutil.which("npm") is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for words in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", "npm"]):
-            subprocess.run(["apt-get", *words], env=environment, capture_output=True, check=False)
-    if shutil.which("npm") is None:
-        pytest.fail(f"the pages are checked with {PACKAGE}, and there is no npm on PATH; install it", pytrace=False)
-    subprocess.run(["npm", "pack", "--silent", PACKAGE], cwd=CACHE, capture_output=True, check=False)
+    try:
+        npm("pack", "--silent", PACKAGE, cwd=CACHE)
+    except RuntimeError as error:
+        pytest.fail(f"the pages are checked with {PACKAGE}: {error}", pytrace=False)
 
 
 def _integrity(archive: Path) -> str:
