@@ -27,7 +27,7 @@ from tests.engines.cluster import standalone_cluster
 from tests.engines.environment import spark_environment
 from tests.pipeline.clinic import ROOT, Clinic
 from tests.servers.bigquery import running_bigquery
-from tests.servers.postgres import database_for_warehouses, running_postgres
+from tests.servers.postgres import database_for_warehouses
 from tests.servers.s3 import running_s3, store_url, using_s3
 from tests.servers.snowflake import running_snowflake
 
@@ -43,11 +43,11 @@ def main(config: Path, file: Path, pairs: tuple[str, ...]) -> int:
     with ExitStack() as servers, tempfile.TemporaryDirectory(prefix="pairs-") as folder:
         os.environ["XDG_CACHE_HOME"] = f"{folder}/cache"
         start: dict[str, Callable[[], Any]] = {
-            "postgres": lambda: servers.enter_context(_postgres()),
+            "postgres": lambda: servers.enter_context(postgres_for_warehouses()),
             "bigquery": lambda: servers.enter_context(running_bigquery()),
             "snowflake": lambda: servers.enter_context(running_snowflake()),
             "s3": lambda: servers.enter_context(using_s3(servers.enter_context(running_s3()))),
-            "spark": lambda: servers.enter_context(_cluster(Path(folder, "cluster"))),
+            "spark": lambda: servers.enter_context(two_workers(Path(folder, "cluster"))),
         }
         running: dict[str, Any] = {}
         for pair in pairs:
@@ -91,13 +91,13 @@ def _loaded(pair: str, config: Path, file: Path, folder: Path, spark: dict[str, 
 
 
 @contextmanager
-def _postgres() -> Iterator[None]:
+def postgres_for_warehouses() -> Iterator[None]:
     with running_postgres() as server, database_for_warehouses(server):
         yield
 
 
 @contextmanager
-def _cluster(folder: Path) -> Iterator[dict[str, str]]:
+def two_workers(folder: Path) -> Iterator[dict[str, str]]:
     """The variables for a process that uses it."""
     environment = spark_environment(folder)
     with standalone_cluster(folder / "cluster", environment, workers=2) as cluster:
