@@ -2,8 +2,8 @@
 
     python -m benchmarks.pairs ROWS [PAIR ...]         duckdb-sqlite duckdb-duckdb duckdb-postgres spark-postgres
 
-Prints a line a pair: seconds and the most memory of each load. PostgreSQL, and Spark's master with two workers of a core
-each, run beside the pipeline on the same cores; their memory is not counted.
+Prints a line a pair: seconds and the most memory of each load. PostgreSQL and Spark (a master, two workers of a core
+each) run beside the pipeline on the same cores; their memory is not counted.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from tests.engines.cluster import standalone_cluster
 from tests.engines.environment import spark_environment
 from tests.pipeline.clinic import ROOT, Clinic
 from tests.servers.bigquery import running_bigquery
-from tests.servers.postgres import database_for_warehouses
+from tests.servers.postgres import database_for_warehouses, running_postgres
 from tests.servers.s3 import running_s3, store_url, using_s3
 from tests.servers.snowflake import running_snowflake
 
