@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 from lib.ahead import KernelsAhead
 from lib.anchor import note_records
@@ -16,6 +12,7 @@ from lib.confidential import log_exception
 from lib.config import ROOT, Settings
 from lib.errors import BY_NAME, PipelineError, ReportIncomplete, TemporaryFailure
 from lib.execute import Execution, Failure, execute_notebook
+from lib.interrupts import exit_code_of, raise_lost_signal, signals_as_interrupts, signals_noted
 from lib.kernels import Kernel
 from lib.layout import NOTEBOOKS, PAGE, Layout
 from lib.lock import hold_warehouse
@@ -29,10 +26,6 @@ from lib.state import write_state_copy
 from lib.store.place import Place, place_of
 from lib.template import Template
 from lib.warehouse import copy_aside, reading, writing
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM: ended like Ctrl-C, told apart by the exit code."""
 
 
 class Progress(Protocol):
@@ -76,7 +69,7 @@ def run_pipeline(
     layout = Layout.at(place, settings.warehouse, settings.engine)
     layout.require_lasting_warehouse()
     layout.create()
-    with hold_warehouse(layout, "run_pipeline.py run"), _signals_as_interrupts():
+    with hold_warehouse(layout, "run_pipeline.py run"), signals_as_interrupts():
         _prepare(layout, settings, options, progress)
         _finish_report(layout, config_file, progress)
         note_records(layout, settings.anchor)  # what was repaired; the close tells what cannot be noted
@@ -103,7 +96,7 @@ def resume_pipeline(
     begun = newest_run(place_of(data_dir))
     layout = begun.layout
     layout.create()
-    with hold_warehouse(layout, f"run {begun.run_id} --resume"), _signals_as_interrupts():
+    with hold_warehouse(layout, f"run {begun.run_id} --resume"), signals_as_interrupts():
         _prepare(layout, begun.settings, begun.options, progress)
         run = Run.existing(layout.place, begun.run_id)
         check_resumable(run, config_file, given)
@@ -130,10 +123,10 @@ def _run_notebooks(
                     ended.append(run.record / f"{name}.ipynb")
                     while ended and name in NOTEBOOKS[-2:]:  # what is read later must not hold up the load
                         stages.begin(ended.pop(0))
-                    _raise_lost_signal()
+                    raise_lost_signal()
         except KeyboardInterrupt as signalled:
             interrupt = signalled
-        with _signals_noted():
+        with signals_noted():
             return _close(run, executions, interrupt, stages)
 
 
@@ -257,7 +250,7 @@ def _decide(
             "the tables are loaded, the report is incomplete; the next run repairs the record.",
         )
     if interrupt:
-        return "interrupted", _exit_code(interrupt), "interrupted: nothing was loaded; run again."
+        return "interrupted", exit_code_of(interrupt), "interrupted: nothing was loaded; run again."
     if failure:
         kind = BY_NAME.get(failure.kind, PipelineError)
         outcomes: dict[int, Outcome] = {3: "refused", 4: "held"}
@@ -290,64 +283,3 @@ def _untold(run: Run) -> str:
 
 def _incomplete(run: Run) -> str:
     return f"the report is incomplete (details in logs/{run.run_id}.log); the next run repairs the record."
-
-
-@contextmanager
-def _signals_as_interrupts() -> Iterator[None]:
-    """SIGTERM unwinds like Ctrl-C, so that kernels stop and the record is closed. Both are remembered: one that comes
-    while Python tidies up an object is raised there, printed as ignored, and lost."""
-    _signalled.clear()
-
-    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
-        _signalled.append(number)
-        raise _interruption(number)
-
-    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, interrupt)}
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # where a shell had it ignored, it stays so
-        before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    except KeyboardInterrupt as interruption:  # before the run began: the command line does not tell the two apart
-        error = PipelineError("interrupted: nothing was loaded; run again.")
-        error.exit_code = _exit_code(interruption)
-        raise error from None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-_signalled: list[int] = []
-
-
-def was_signalled() -> bool:
-    """Whether a signal came during the last run, whatever became of the run."""
-    return bool(_signalled)
-
-
-def _interruption(number: int) -> KeyboardInterrupt:
-    return Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
-
-
-def _exit_code(interruption: KeyboardInterrupt) -> int:
-    return 143 if isinstance(interruption, Terminated) else 130
-
-
-def _raise_lost_signal() -> None:
-    if was_signalled():
-        raise _interruption(_signalled[0])
-
-
-@contextmanager
-def _signals_noted() -> Iterator[None]:
-    """While the record is closed: a second Ctrl-C would leave it open. See `was_signalled`."""
-
-    def note(number: int, frame: FrameType | None) -> None:
-        _signalled.append(number)
-
-    wanted = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, note) for number in wanted}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

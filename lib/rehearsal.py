@@ -21,9 +21,9 @@ from typing import NoReturn
 
 from lib import extract, load, stage, validate
 from lib.deliveries import ledger_file, read_ledger
+from lib.interrupts import Terminated
 from lib.layout import Layout
 from lib.manifest import FILE_NAME
-from lib.pipeline import Terminated
 from lib.run import Run
 from lib.warehouse import copy_of_warehouse, extent
 

@@ -22,7 +22,8 @@ from lib.arrivals import Arrivals
 from lib.confidential import log_exception
 from lib.config import load_settings
 from lib.errors import PipelineError, StoredDataChanged, TemporaryFailure, UsageError, WarehouseLocked, as_ours
-from lib.pipeline import Ended, Progress, run_pipeline, was_signalled
+from lib.interrupts import was_signalled
+from lib.pipeline import Ended, Progress, run_pipeline
 from lib.provenance import code_hashes
 from lib.run import Options
 from lib.store.place import log_folder

@@ -21,9 +21,9 @@ from lib.clock import instant_text
 from lib.config import settings_from
 from lib.errors import StoredDataChanged, UsageError
 from lib.files import read_json
+from lib.interrupts import Terminated
 from lib.layout import Layout
 from lib.lock import hold_file
-from lib.pipeline import Terminated
 from lib.plan import Plan, plan_run
 from lib.rehearsal import HELD, PREFIX, scratch_layout
 from lib.run import Options

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lib import pipeline, provenance, resume, validate
+from lib import interrupts, provenance, resume, validate
 from lib.errors import PipelineError, StoredDataChanged, UsageError
 from lib.files import read_json, write_json
 from lib.layout import NOTEBOOKS
@@ -449,11 +449,11 @@ def test_a_run_that_was_stopped_in_02_is_resumed(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_that_python_swallowed_in_a_finalizer_is_not_lost(number: int) -> None:
-    with pipeline._signals_as_interrupts():
+    with interrupts.signals_as_interrupts():
         with suppress(KeyboardInterrupt):  # as in a finalizer, where it is printed as ignored
             os.kill(os.getpid(), number)
         with pytest.raises(KeyboardInterrupt) as raised:
-            pipeline._raise_lost_signal()
-    assert isinstance(raised.value, pipeline.Terminated) == (number == signal.SIGTERM)
-    with pipeline._signals_as_interrupts():
-        pipeline._raise_lost_signal()
+            interrupts.raise_lost_signal()
+    assert isinstance(raised.value, interrupts.Terminated) == (number == signal.SIGTERM)
+    with interrupts.signals_as_interrupts():
+        interrupts.raise_lost_signal()

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from lib import arrivals, pipeline, watch
+from lib import arrivals, interrupts, watch
 from lib.arrivals import Arrivals
 from lib.errors import StoredDataChanged, TemporaryFailure, UsageError
 from lib.pipeline import Ended
@@ -259,10 +259,10 @@ def test_each_delivery_has_its_run_and_a_signal_ends_the_watch(tmp_path: Path) -
 
 
 def test_a_signal_while_the_record_is_closed_is_not_lost() -> None:
-    with pipeline._signals_as_interrupts():
-        with pipeline._signals_noted():
+    with interrupts.signals_as_interrupts():
+        with interrupts.signals_noted():
             os.kill(os.getpid(), signal.SIGTERM)
             os.kill(os.getpid(), signal.SIGINT)
-        assert pipeline.was_signalled()
-    with pipeline._signals_as_interrupts():
-        assert not pipeline.was_signalled()
+        assert interrupts.was_signalled()
+    with interrupts.signals_as_interrupts():
+        assert not interrupts.was_signalled()

@@ -1,0 +1,79 @@
+"""Ctrl-C and SIGTERM during a run: both unwind it, so that kernels stop and the record is closed; none is lost."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+from lib.errors import PipelineError
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: ended like Ctrl-C, told apart by the exit code."""
+
+
+_signalled: list[int] = []
+"""The signals that came during the last run."""
+
+
+@contextmanager
+def signals_as_interrupts() -> Iterator[None]:
+    """SIGTERM unwinds like Ctrl-C, so that kernels stop and the record is closed. Both are remembered: one that comes
+    while Python tidies up an object is raised there, printed as ignored, and lost."""
+    _signalled.clear()
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        _signalled.append(number)
+        raise _interruption(number)
+
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, interrupt)}
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # where a shell had it ignored, it stays so
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt as interruption:  # before the run began: the command line does not tell the two apart
+        error = PipelineError("interrupted: nothing was loaded; run again.")
+        error.exit_code = exit_code_of(interruption)
+        raise error from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def was_signalled() -> bool:
+    """Whether a signal came during the last run, whatever became of the run."""
+    return bool(_signalled)
+
+
+def exit_code_of(interruption: KeyboardInterrupt) -> int:
+    """As a shell tells of a command that a signal ended."""
+    return 143 if isinstance(interruption, Terminated) else 130
+
+
+def raise_lost_signal() -> None:
+    """Raise what came and was lost on the way."""
+    if was_signalled():
+        raise _interruption(_signalled[0])
+
+
+@contextmanager
+def signals_noted() -> Iterator[None]:
+    """While the record is closed: a second Ctrl-C would leave it open. See `was_signalled`."""
+
+    def note(number: int, frame: FrameType | None) -> None:
+        _signalled.append(number)
+
+    wanted = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, note) for number in wanted}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interruption(number: int) -> KeyboardInterrupt:
+    return Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
