@@ -3,11 +3,13 @@
     python -m benchmarks.pairs ROWS [PAIR ...]         duckdb-sqlite duckdb-duckdb duckdb-postgres spark-postgres
 
 Prints a line a pair: seconds and the most memory of each load. PostgreSQL and Spark (a master, two workers of a core
-each) run beside the pipeline on the same cores; their memory is not counted.
+each) run beside the pipeline on the same cores; their memory is not counted. The first time, an environment with Spark
+is made (450 MB). A load by Spark takes a minute at least.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import tempfile
@@ -18,7 +20,7 @@ import yaml
 
 from benchmarks.deliveries import two_deliveries
 from benchmarks.make_visits import EXPORT, NEXT_EXPORT
-from benchmarks.processes import watched
+from benchmarks.processes import unwound_by_sigterm, watched
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / "benchmarks" / "out" / "data"
@@ -62,4 +64,9 @@ def main(rows: int, pairs: tuple[str, ...]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), tuple(sys.argv[2:]) or PAIRS))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", type=int)
+    parser.add_argument("pairs", nargs="*", default=PAIRS)
+    given = parser.parse_args()
+    unwound_by_sigterm()
+    sys.exit(main(given.rows, tuple(given.pairs)))

@@ -8,7 +8,9 @@ elsewhere it is 0 and RSS counts.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -60,6 +62,11 @@ class _Peaks:
                 continue
             pss, rss = pss + one[0], rss + one[1]
         self.pss, self.rss = max(self.pss, pss), max(self.rss, rss)
+
+
+def unwound_by_sigterm() -> None:
+    """SIGTERM ends this process as Ctrl-C does: what it began is stopped, and its folders are removed."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def watched(command: list[str], *, cwd: Path, log: Path, env: dict[str, str] | None = None) -> Took:

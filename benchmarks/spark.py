@@ -9,12 +9,15 @@ Spark first, as the tests do (tests/engines/environment.py). Each cluster is new
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from benchmarks.processes import unwound_by_sigterm
 
 ROWS = 200_000
 
@@ -100,4 +103,8 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["stage"]:
         stage(sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]), sys.argv[5])
     else:
-        sys.exit(main(int(sys.argv[1]) if sys.argv[1:] else ROWS))
+        parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        parser.add_argument("rows", type=int, nargs="?", default=ROWS)
+        given = parser.parse_args()
+        unwound_by_sigterm()
+        sys.exit(main(given.rows))

@@ -10,6 +10,7 @@ from lib.ahead import KernelsAhead
 from lib.anchor import note_records
 from lib.confidential import log_exception
 from lib.config import ROOT, Settings
+from lib.engines.choose import require_installed
 from lib.errors import BY_NAME, PipelineError, ReportIncomplete, TemporaryFailure
 from lib.execute import Execution, Failure, execute_notebook
 from lib.interrupts import exit_code_of, raise_lost_signal, signals_as_interrupts, signals_noted
@@ -68,6 +69,7 @@ def run_pipeline(
     place = place_of(data_dir)
     layout = Layout.at(place, settings.warehouse, settings.engine)
     layout.require_lasting_warehouse()
+    require_installed(settings.engine)
     layout.create()
     with hold_warehouse(layout, "run_pipeline.py run"), signals_as_interrupts():
         _prepare(layout, settings, options, progress)

@@ -36,7 +36,7 @@ OwnConfig = Annotated[str | None, typer.Option("--config", metavar="FILE", help=
 OwnDataDir = Annotated[str | None, typer.Option("--data-dir", metavar="DIR", help="The data folder.")]
 OwnWarehouse = Annotated[
     str | None,
-    typer.Option("--warehouse", metavar="URL", help="sqlite:///path, duckdb:///path or postgresql://host/database."),
+    typer.Option("--warehouse", metavar="URL", help="As in the config."),
 ]
 
 

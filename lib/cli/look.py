@@ -19,7 +19,6 @@ from lib.cli.options import (
     given_settings,
     layout_of,
     source_name,
-    warehouse_from_here,
 )
 from lib.errors import UsageError
 
@@ -145,7 +144,7 @@ def trace(
     from lib.config import load_settings
     from lib.trace import print_trace
 
-    settings = load_settings(from_here(config), warehouse=warehouse_from_here(warehouse))
+    settings = load_settings(from_here(config), warehouse=warehouse)
     layout = layout_of(config, data_dir, warehouse)
     source_name(config, layout)
     print_trace(layout, settings, visit_id)

@@ -28,7 +28,7 @@ Warehouse = Annotated[
     typer.Option(
         "--warehouse",
         metavar="URL",
-        help="sqlite:///path, duckdb:///path or postgresql://host/database; default warehouse.db in the data dir.",
+        help="As in the config: duckdb:///warehouse.duckdb in the data dir, postgresql://host/database, …",
     ),
 ]
 
@@ -50,7 +50,7 @@ def given_settings(source: str | None, warehouse: str | None, lookback_hours: fl
     given = {
         "source__path": from_here(source) if source else None,
         "source__kind": "files" if source else None,
-        "warehouse": warehouse_from_here(warehouse),
+        "warehouse": warehouse,
         "window__lookback_hours": lookback_hours,
     }
     return {name: value for name, value in given.items() if value is not None}
@@ -69,19 +69,12 @@ def from_here(path: str) -> str:
     return str(absolute.relative_to(ROOT)) if absolute.is_relative_to(ROOT) else str(absolute)
 
 
-def warehouse_from_here(url: str | None) -> str | None:
-    kind, _, path = (url or "").partition(":///")
-    if kind not in ("sqlite", "duckdb") or Path(path).is_absolute():
-        return url
-    return f"{kind}:///{Path.cwd() / path}"
-
-
 def layout_of(config: str, data_dir: str, warehouse: str | None) -> Layout:
     from lib.config import load_settings
     from lib.layout import Layout
     from lib.store.place import place_of
 
-    settings = load_settings(from_here(config), warehouse=warehouse_from_here(warehouse))
+    settings = load_settings(from_here(config), warehouse=warehouse)
     return Layout.at(place_of(from_here(data_dir)), settings.warehouse, settings.engine)
 
 

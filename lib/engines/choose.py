@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from lib.config import Engine as Settings
 from lib.engines.interface import Engine, Kind
+from lib.extras import lacking
 
 
 def engine_named(kind: str) -> Kind:
@@ -19,6 +21,12 @@ def engine_named(kind: str) -> Kind:
     from lib.engines import duckdb
 
     return duckdb
+
+
+def require_installed(settings: Settings) -> None:
+    """Raises UsageError where the engine's package is not there: before a run begins rather than in its middle."""
+    if settings.kind == "spark" and find_spec("pyspark") is None:
+        raise lacking("engine.kind is spark, and pyspark", "spark")
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from lib.errors import PipelineError, TemporaryFailure, UsageError
+from lib.extras import lacking
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -55,9 +56,7 @@ def open_session(master: str) -> Iterator[SparkSession]:
         from pyspark import SparkContext
         from pyspark.errors import PySparkException
     except ImportError:
-        raise UsageError(
-            "engine.kind is spark, and pyspark is not installed: pip install 'patient-visits-elt[spark]'."
-        ) from None
+        raise lacking("engine.kind is spark, and pyspark", "spark") from None
     warnings.filterwarnings("ignore", message="PySpark does not yet fully support")
     began = SparkContext._active_spark_context is None
     lost = threading.Event()

@@ -21,6 +21,7 @@ from lib.clock import instant_text
 from lib.config import Settings, resolve
 from lib.deliveries import Delivery
 from lib.errors import PipelineError, TemporaryFailure, UsageError
+from lib.extras import lacking
 from lib.files import sha256_of_file
 from lib.sources.query_rows import BATCH_ROWS, NoArrowType, write_rows
 from lib.sources.query_settings import Query
@@ -35,7 +36,6 @@ KEY = "query.parquet"
 EARLY = datetime(1800, 1, 1, tzinfo=UTC)
 """The cutoff and the watermark while there is none: before every row, and a date that every database has."""
 
-EXTRAS = {"postgresql": 'the extra postgres: pip install "psycopg[binary]>=3.2"'}
 CONNECT = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 """Seconds, for PostgreSQL: a server that is gone without a word is noticed within a minute."""
 
@@ -120,7 +120,7 @@ class QueryOffer:
         try:
             from sqlalchemy import text
         except ModuleNotFoundError:
-            raise UsageError('source.query: needs SQLAlchemy, of the extra sql: pip install "sqlalchemy>=2".') from None
+            raise lacking("source.query: SQLAlchemy", "sql") from None
         return text(self.sql)
 
     def _engine(self) -> Engine:
@@ -143,9 +143,10 @@ class QueryOffer:
             return sa.create_engine(url, **options)
         except (ModuleNotFoundError, sa.exc.NoSuchModuleError):
             kind = url.get_backend_name()
+            if kind == "postgresql":
+                raise lacking("source.query.url: the driver of postgresql", "postgres") from None
             raise UsageError(
-                f"source.query.url: the driver of {kind} is not installed; install "
-                f"{EXTRAS.get(kind, 'the driver that SQLAlchemy names for it')}."
+                f"source.query.url: no driver of {kind} is installed; install the one that SQLAlchemy names for it."
             ) from None
 
     def _only_read(self, connection: Any) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lib.errors import StoredDataChanged, TemporaryFailure, UsageError
+from lib.extras import lacking
 from lib.files import sha256_of_file
 from lib.store.address import CREDENTIALS, DRIVERS, StoreAddress
 
@@ -182,10 +183,7 @@ def _opened(address: StoreAddress) -> Any:
         importlib.import_module(driver)
         import fsspec
     except ImportError:
-        raise UsageError(
-            f"{address.url}: the store's driver is not installed; it is the extra {address.scheme}: python -m pip "
-            f"install {driver}."
-        ) from None
+        raise lacking(f"{address.url}: the store's driver", address.scheme) from None
     options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
     if address.scheme == "s3":
         options["config_kwargs"] = {

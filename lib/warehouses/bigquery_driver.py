@@ -19,7 +19,8 @@ from typing import Any
 import pyarrow as pa
 
 from lib.clock import now
-from lib.errors import PipelineError, UsageError
+from lib.errors import PipelineError
+from lib.extras import lacking
 from lib.warehouses.address import Address
 from lib.warehouses.bigquery_dialect import DIALECT
 from lib.warehouses.cloud import SCRATCH, TEMPORARY, Result, first_word, in_a_transaction
@@ -31,10 +32,7 @@ try:
     from google.cloud import bigquery as bigquery
     from requests.exceptions import RequestException
 except ImportError:
-    raise UsageError(
-        "warehouse: BigQuery's driver is not installed; it is the extra bigquery: python -m pip install "
-        "google-cloud-bigquery."
-    ) from None
+    raise lacking("warehouse: BigQuery's driver", "bigquery") from None
 
 failures = (exceptions.GoogleAPIError, GoogleAuthError, RequestException)
 """What the driver raises."""

@@ -38,7 +38,11 @@ LONGEST_NAME = 63
 
 
 def connect(layout: Layout, *, read_only: bool = False, wider: Path | None = None) -> Connection:
-    return opened(_address(layout), read_only)
+    address = _address(layout)
+    try:
+        return opened(address, read_only)
+    except psycopg.Error as error:
+        raise _plain(error, layout.warehouse, address.url) from error
 
 
 @contextmanager
@@ -50,27 +54,31 @@ def plain_errors(path: Path) -> Iterator[None]:
         raise _plain(error, path) from error
 
 
-def _plain(error: psycopg.Error, path: Path) -> PipelineError:
-    code = error.sqlstate or ""
+def _plain(error: psycopg.Error, path: Path, where: str = "") -> PipelineError:
+    code, where = error.sqlstate or "", where or path.name
     if code in ("55P03", "40001", "40P01"):
         return amiss.busy(path)
     if code.startswith("28") or "password" in str(error) or "no pg_hba.conf entry" in str(error):
         return UsageError(
-            f"{path.name}: the server lets nobody in with what it was given; set PGUSER and PGPASSWORD, or ~/.pgpass."
+            f"{where}: the server lets nobody in with what it was given; set PGUSER and PGPASSWORD, or ~/.pgpass."
         )
     if code == "3D000" or (not code and "does not exist" in str(error)):
-        return UsageError(f"{path.name}: the server has no such database, or no such user; make it, or set PGUSER.")
+        if code != "3D000" and 'role "' in str(error):
+            return UsageError(f"{where}: the server has no such user as it was given; set PGUSER.")
+        return UsageError(f"{where}: the server has no such database; make it, or name another.")
     if code == "42501":
-        return UsageError(f"{path.name}: the user may not do that there; grant it CREATE on the database and schema.")
+        return UsageError(f"{where}: the user may not do that there; grant it CREATE on the database and schema.")
     if code == "25006":
-        return TemporaryFailure(f"{path.name}: the server takes no writes (a standby?); nothing was changed.")
+        return TemporaryFailure(f"{where}: the server takes no writes (a standby?); nothing was changed.")
     if code.startswith("XX00") and code != "XX000":
         return amiss.unsound(path, "PostgreSQL")
     if code.startswith(("53", "58")):
         return amiss.unwritable(path)
     if not code or code.startswith(("08", "57")):
-        return TemporaryFailure(f"{path.name}: the server cannot be reached or has gone away; nothing was changed.")
-    return PipelineError(f"{path.name}: the warehouse refused a statement ({type(error).__name__}).")
+        return TemporaryFailure(
+            f"{where}: the server cannot be reached or has gone away; nothing was changed; run again when it is there."
+        )
+    return PipelineError(f"{where}: the warehouse refused a statement ({type(error).__name__}).")
 
 
 def unreadable(error: Exception) -> bool:

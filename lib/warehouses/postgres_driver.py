@@ -13,7 +13,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from lib.errors import UsageError
+from lib.extras import lacking
 from lib.sql import identifier, literal
 from lib.warehouses import interface
 from lib.warehouses.address import Address
@@ -24,10 +24,7 @@ try:
     from psycopg.adapt import Loader
     from psycopg.pq import TransactionStatus
 except ImportError:
-    raise UsageError(
-        "warehouse: PostgreSQL's driver is not installed; it is the extra postgres: python -m pip install "
-        "'psycopg[binary]'."
-    ) from None
+    raise lacking("warehouse: PostgreSQL's driver", "postgres") from None
 
 CONNECT_SECONDS = 10
 MARK = re.compile(r":([a-z_][a-z0-9_]*)|'(?:[^']|'')*'|--[^\n]*|::|\?|%|\b(?:scratch|temp)\.")

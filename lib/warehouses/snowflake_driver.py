@@ -12,7 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from lib.errors import PipelineError, UsageError
+from lib.errors import PipelineError
+from lib.extras import lacking
 from lib.sql import identifier
 from lib.warehouses.address import Address
 from lib.warehouses.cloud import TEMPORARY, Result, first_word, in_a_transaction
@@ -23,10 +24,7 @@ try:
     from snowflake import connector as connector
     from snowflake.connector.config_manager import CONFIG_MANAGER
 except ImportError:
-    raise UsageError(
-        "warehouse: Snowflake's driver is not installed; it is the extra snowflake: python -m pip install "
-        "snowflake-connector-python."
-    ) from None
+    raise lacking("warehouse: Snowflake's driver", "snowflake") from None
 
 SECONDS = 30
 """To come in, and for the service's answer to a request; a long statement is asked after again and again."""

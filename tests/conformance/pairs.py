@@ -9,6 +9,7 @@ Exit 1 when two pairs differ. Servers, emulators and a cluster of two workers ar
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from typing import Any
 
 import yaml
 
+from benchmarks.processes import unwound_by_sigterm
 from tests.conformance.test_warehouses import content
 from tests.engines.cluster import standalone_cluster
 from tests.engines.environment import spark_environment
@@ -105,5 +107,10 @@ def two_workers(folder: Path) -> Iterator[dict[str, str]]:
 
 
 if __name__ == "__main__":
-    config, file, *pairs = sys.argv[1:]
-    raise SystemExit(main(Path(config), Path(file).absolute(), tuple(pairs) or PAIRS))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("pairs", nargs="*", default=PAIRS)
+    given = parser.parse_args()
+    unwound_by_sigterm()
+    raise SystemExit(main(given.config, given.file.absolute(), tuple(given.pairs)))

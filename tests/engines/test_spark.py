@@ -49,10 +49,10 @@ def test_it_stages_what_duckdb_stages(tmp_path: Path) -> None:
 def test_its_absence_is_told_in_one_line_that_names_the_extra(tmp_path: Path) -> None:
     clinic = spark_clinic(tmp_path, "local[2]")
     clinic.deliver([row("V1")])
-    result = clinic.run()
-    assert (result.exit_code, "\n" in result.message) == (2, False)
-    assert "patient-visits-elt[spark]" in result.message
-    assert clinic.statuses() == ["pending"] and clinic.facts() == {}
+    done = clinic.command("run")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "it is the extra spark: python3 -m pip" in done.stderr
+    assert not list((clinic.data_dir / "runs").glob("0*")), "found out before a run begins"
 
 
 @pytest.mark.timeout(900)

@@ -136,6 +136,16 @@ def test_report_is_made_again(loaded: Clinic) -> None:
     assert "PASSED" in text and "<h1" in text and "<script" not in text
 
 
+def test_the_option_means_the_same_warehouse_as_the_config(clinic: Clinic) -> None:
+    """A relative path starts at the data folder, wherever the command is given."""
+    clinic.deliver([row("V1")])
+    url = "duckdb:///tables.duckdb"
+    assert clinic.command("run", "--warehouse", url).returncode == 0
+    assert (clinic.data_dir / "tables.duckdb").exists() and not (clinic.folder / "tables.duckdb").exists()
+    asked = clinic.command("status", "--warehouse", url)
+    assert asked.returncode == 0 and "1 visits" in asked.stdout.replace("  ", " "), asked.stdout
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

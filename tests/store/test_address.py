@@ -39,5 +39,5 @@ def test_another_is_a_usage_error_that_repeats_none_of_it(text: str) -> None:
 @pytest.mark.parametrize("scheme", [each for each in DRIVERS if each != "s3"])
 def test_a_driver_that_is_not_installed_is_named_with_its_extra(scheme: str) -> None:
     address = read_store_address({"gs": "gs://clinic/x", "abfs": "abfs://clinic/x"}[scheme])
-    with pytest.raises(UsageError, match=f"extra {scheme}: python -m pip install {DRIVERS[scheme]}"):
+    with pytest.raises(UsageError, match=f"extra {scheme}: .* install '{DRIVERS[scheme]}>="):
         Objects(address).tags()

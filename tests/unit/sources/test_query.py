@@ -219,10 +219,10 @@ def test_a_locked_database_is_waited_for(sqlite_upstream: Upstream, tmp_path: Pa
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        ("mysql+nodriver://db/x", "source.query.url: the driver of mysql is not installed"),
+        ("mysql+nodriver://db/x", "source.query.url: no driver of mysql is installed"),
         (
             "postgresql+asyncpgx://db/x",
-            "the driver of postgresql is not installed; install the extra postgres: pip install",
+            "the driver of postgresql is not installed; it is the extra postgres: python3 -m pip",
         ),
     ],
 )
@@ -232,7 +232,7 @@ def test_a_missing_driver_is_named_with_its_extra(url: str, told: str, tmp_path:
 
 def test_without_sqlalchemy_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "sqlalchemy", None)
-    with pytest.raises(UsageError, match=r"needs SQLAlchemy, of the extra sql: pip install \"sqlalchemy>=2\"\.$"):
+    with pytest.raises(UsageError, match=r"SQLAlchemy is not installed; it is the extra sql: .*'sqlalchemy>=2,<3'$"):
         offer("sqlite:///x.db", "SELECT 1")
 
 
@@ -287,6 +287,22 @@ def test_a_cast_and_a_time_are_no_parameters(postgres_upstream: Upstream, tmp_pa
     assert rows(offer(postgres_upstream.url, "SELECT '12:30:00'::text AS t, 7 % 4 AS r"), tmp_path) == [
         {"t": "12:30:00", "r": 3}
     ]
+
+
+def test_stamps_of_sqlite_are_compared_as_instants_in_the_way_that_the_config_tells(tmp_path: Path) -> None:
+    told = "julianday(updated_at) >= julianday(:cutoff) - 0.00001"
+    assert told in (ROOT / "config.yaml").read_text()
+    late, early = (
+        ("2025-07-02 09:00:00", "2025-07-02T11:00:00+02:00", "2025-07-03"),
+        ("2025-07-02 08:59:58", "2025-07-02"),
+    )
+    with closing(sqlite3.connect(tmp_path / "up.db")) as upstream:
+        upstream.execute("CREATE TABLE v (updated_at TEXT)")
+        upstream.executemany("INSERT INTO v VALUES (?)", [(each,) for each in (*late, *early)])
+        upstream.commit()
+    watermark = datetime(2025, 7, 3, 9, tzinfo=UTC)  # the cutoff is a day before
+    found = rows(offer(f"sqlite:///{tmp_path}/up.db", f"SELECT updated_at FROM v WHERE {told}", watermark), tmp_path)
+    assert {each["updated_at"] for each in found} == set(late)
 
 
 def test_the_sql_may_be_in_a_file(sqlite_upstream: Upstream, tmp_path: Path) -> None:
