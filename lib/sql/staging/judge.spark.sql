@@ -27,7 +27,8 @@ parsed AS (
     FROM zoned AS c
 ),
 stamped AS (
-    SELECT
+    -- Spark knows of the records only how many pieces they are read from, and would send them all to every worker instead.
+    SELECT /*+ BROADCAST(d) */
         p.*,
         d.is_context,
         d.clock,

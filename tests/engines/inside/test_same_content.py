@@ -105,3 +105,29 @@ def test_a_source_without_a_stamp(tmp_path: Path, twice: StagedTwice) -> None:
     clinic = Clinic(tmp_path, config={"columns": {"last_updated": None}, "source": {"deliveries": "full"}, **ANY})
     deliver_and_run(clinic, 2, csv_text([row("V1"), row("V2"), row("V3", visit_cost="x")]))
     deliver_and_run(clinic, 3, csv_text([row("V1"), row("V2", visit_cost="1"), row("V3")]))
+
+
+def test_the_records_are_never_sent_to_every_worker(
+    tmp_path: Path, twice: StagedTwice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor collected here for that: Spark takes what is read from a few pieces for few rows."""
+    plans = []
+    keep = spark.SparkEngine.keep
+
+    def planned(engine: spark.SparkEngine, name: str, query: str) -> None:
+        if name == "judged":
+            plans.append(engine._session.sql(query)._jdf.queryExecution().executedPlan().toString())
+        keep(engine, name, query)
+
+    monkeypatch.setattr(spark.SparkEngine, "keep", planned)
+    deliver_and_run(Clinic(tmp_path, config=ANY), 2, csv_text([row("V1")]))
+    [plan] = plans
+    lines = plan.splitlines()
+    read = next(number for number, line in enumerate(lines) if "MapInArrow" in line)
+    depths = [len(line) - len(line.lstrip(" :+-*()0123456789")) for line in lines]
+    above, depth = [], depths[read]
+    for number in range(read, -1, -1):
+        if depths[number] < depth:
+            above, depth = [*above, lines[number]], depths[number]
+    assert any("Join" in line for line in above), "it is read below the join with its deliveries"
+    assert not any("BroadcastExchange" in line for line in above), plan
