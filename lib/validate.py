@@ -115,11 +115,14 @@ def results_frame(result: GateResult) -> pd.DataFrame:
 
 
 def rule_counts(result: GateResult) -> pd.DataFrame:
-    """Grain: one row per severity: rules judged, those that hold, and those that do not."""
+    """Grain: one row per severity: its rules, and how many of them hold, fail, were let pass by a person, and had
+    nothing to judge."""
     frame = result.frame()
-    frame["holds"] = frame["passed"] == "yes"
-    counted = frame.groupby("severity", as_index=False).agg(rules=("rule", "size"), hold=("holds", "sum"))
-    return counted.assign(fail=counted["rules"] - counted["hold"])
+    counted = frame.groupby("severity", as_index=False).agg(rules=("rule", "size"))
+    for column, passed in {"hold": "yes", "fail": "NO", "let pass": "by override", "not judged": "not judged"}.items():
+        found = frame[frame["passed"] == passed]["severity"].value_counts()
+        counted[column] = counted["severity"].map(found).fillna(0).astype("int64")
+    return counted
 
 
 def every_rule_judged(result: GateResult) -> bool:

@@ -24,6 +24,7 @@ from lib.config import Gate, Rules, Settings, settings_from
 from lib.errors import PipelineError, UsageError
 from lib.gate import GateResult, evaluate_gate
 from lib.judged import PROFILE_COUNTS, judged_profile, judged_staged, staged_parameters
+from lib.validate import rule_counts
 
 CLOCK = datetime(2025, 12, 7, 6, tzinfo=UTC)
 SETTINGS = Settings()
@@ -134,6 +135,26 @@ def test_a_wide_restatement_may_be_accepted_once_at_no_worse() -> None:
     for days, decision in ((31, "PASSED BY OVERRIDE"), (32, "FAILED")):
         result = judge(profile_of(4, restated_days=days), settings=limited, overrides={"restated_days": 31})
         assert result.decision == decision
+
+
+def test_rules_are_counted_by_what_became_of_them() -> None:
+    """A rule that had nothing to judge failed no more than one that a person let pass."""
+    named = {"critical": ("yes", "NO", "by override", "by override"), "warning": ("not judged", "yes", "yes")}
+    told = {
+        "yes": (1, True, False),
+        "NO": (1, False, False),
+        "by override": (1, False, True),
+        "not judged": (None, True, False),
+    }
+    results = [
+        gate.RuleResult(f"{severity} {number}", "s", severity, "batch", seen, "<=", 1, "count", passed, accepted, "")  # type: ignore[arg-type]
+        for severity, names in named.items()
+        for number, (seen, passed, accepted) in enumerate(told[name] for name in names)
+    ]
+    assert rule_counts(GateResult(tuple(results), 1, 0, 0)).to_dict("records") == [
+        {"severity": "critical", "rules": 4, "hold": 1, "fail": 1, "let pass": 2, "not judged": 0},
+        {"severity": "warning", "rules": 3, "hold": 2, "fail": 0, "let pass": 0, "not judged": 1},
+    ]
 
 
 def test_a_clean_batch_passes_every_rule() -> None:
