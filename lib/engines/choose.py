@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lib.config import Engine as Settings
-from lib.engines.interface import Engine, Kind
 from lib.extras import lacking
+
+if TYPE_CHECKING:  # Arrow: the command that only asks whether an engine is there does without
+    from lib.engines.interface import Engine, Kind
 
 
 def engine_named(kind: str) -> Kind:
