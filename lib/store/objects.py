@@ -154,10 +154,8 @@ class Objects:
                 if "absent" in absent:
                     return absent["absent"]
                 raise self._failure("has no such bucket or object", UsageError) from None
-            except PermissionError:
-                raise self._failure(self._who("refuses access"), UsageError) from None
             except Exception as error:
-                if _status(error) in (401, 403):  # where it is no PermissionError
+                if isinstance(error, PermissionError) or _status(error) in (401, 403):
                     raise self._failure(self._who("refuses access"), UsageError) from None
                 if type(error).__name__ in _REFUSED:
                     raise self._failure(self._who("cannot tell who asks"), UsageError) from None

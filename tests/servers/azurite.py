@@ -12,14 +12,12 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from lib.config import ROOT
 from tests.npm import npm
-from tests.servers.environment import HERE, let_import, made
+from tests.servers.environment import HERE, let_import, made, made_once, own_name
 from tests.servers.listening import HOST, free_port, wait_until_it_listens
 
 ACCOUNT, CONTAINER = "clinictests", "clinic"
@@ -28,7 +26,7 @@ KEY = base64.b64encode(b"CANARY-account-key").decode()
 
 def store_url(folder: Path) -> str:
     """The URL of a test's data folder: a prefix of its own."""
-    return f"abfs://{CONTAINER}/v{sha256(bytes(folder)).hexdigest()[:16]}"
+    return f"abfs://{CONTAINER}/{own_name(folder)}"
 
 
 def connection_string(port: int, key: str = KEY) -> str:
@@ -64,16 +62,13 @@ def running_azurite(folder: Path) -> Iterator[int]:
 
 def _program() -> Path:
     """Azurite's script, from npm by a hashed lock, fetched once."""
-    lock = HERE / "azurite" / "package-lock.json"
-    folder = ROOT / ".venv" / "beside" / f"azurite-{sha256(lock.read_bytes()).hexdigest()[:16]}"
-    if not folder.exists():
-        half = folder.with_name(f"{folder.name}.{os.getpid()}")
-        shutil.copytree(lock.parent, half)
+    source = HERE / "azurite"
+
+    def install(half: Path) -> None:
+        shutil.copytree(source, half)
         done = npm("ci", "--no-audit", "--no-fund", "--ignore-scripts", cwd=half)
         if done.returncode:
             raise RuntimeError(f"npm does not get Azurite: {done.stderr.decode()[-500:]}")
-        try:
-            half.rename(folder)
-        except OSError:  # another process made it meanwhile
-            shutil.rmtree(half, ignore_errors=True)
+
+    folder = made_once("azurite", (source / "package-lock.json").read_bytes(), install)
     return folder / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"

@@ -13,12 +13,11 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from tests.servers.environment import let_import, made
+from tests.servers.environment import let_import, made, own_name
 from tests.servers.listening import HOST, free_port, wait_until_it_listens
 
 PROJECT = "clinic-1"
@@ -26,7 +25,7 @@ PROJECT = "clinic-1"
 
 def schema_url(folder: Path) -> str:
     """The URL of the warehouse of a test's folder: a dataset of its own."""
-    return f"bigquery://{PROJECT}/v{sha256(bytes(folder)).hexdigest()[:16]}"
+    return f"bigquery://{PROJECT}/{own_name(folder)}"
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,19 +20,33 @@ from lib.config import ROOT
 HERE = Path(__file__).parent
 
 
+def own_name(folder: Path) -> str:
+    """What is a test's own on a server that many tests share: a schema, a dataset, a prefix. By the test's folder."""
+    return f"v{sha256(bytes(folder)).hexdigest()[:16]}"
+
+
 def made(name: str) -> Path:
     """The folder of the packages that `name`.lock lists."""
     lock = HERE / f"{name}.lock"
-    key = sha256(lock.read_bytes() + sys.version.encode()).hexdigest()[:16]
-    folder = ROOT / ".venv" / "beside" / f"{name}-{key}"
+
+    def install(half: Path) -> None:
+        words = ["--require-hashes", "--no-deps", "--quiet", "--target", str(half), "-r", str(lock)]
+        uv = shutil.which("uv")
+        here = [sys._base_executable, "-m", "pip", "install"]
+        pip = [uv, "pip", "install", "--python", sys.executable] if uv else here
+        subprocess.run([*pip, *words], check=True, capture_output=True)
+
+    return made_once(name, lock.read_bytes() + sys.version.encode(), install)
+
+
+def made_once(name: str, content: bytes, make: Callable[[Path], None]) -> Path:
+    """The folder that `make` makes of the content, whose hash names it; made when it is first asked for."""
+    folder = ROOT / ".venv" / "beside" / f"{name}-{sha256(content).hexdigest()[:16]}"
     if folder.exists():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     half = folder.with_name(f"{folder.name}.{os.getpid()}")
-    words = ["--require-hashes", "--no-deps", "--quiet", "--target", str(half), "-r", str(lock)]
-    uv = shutil.which("uv")
-    pip = [uv, "pip", "install", "--python", sys.executable] if uv else [sys._base_executable, "-m", "pip", "install"]
-    subprocess.run([*pip, *words], check=True, capture_output=True)
+    make(half)
     try:
         half.rename(folder)
     except OSError:  # another process made it meanwhile

@@ -17,13 +17,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from hashlib import sha256
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.servers.environment import own_name
 from tests.servers.listening import HOST, free_port
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ PR_SET_PDEATHSIG = 1
 
 def schema_url(folder: Path) -> str:
     """The URL of the warehouse of a test's folder: a schema of its own."""
-    return f"{os.environ[WAREHOUSE_URL]}?schema=v{sha256(bytes(folder)).hexdigest()[:16]}"
+    return f"{os.environ[WAREHOUSE_URL]}?schema={own_name(folder)}"
 
 
 @dataclass

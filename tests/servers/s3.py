@@ -15,13 +15,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from tests.servers.environment import let_import, made
+from tests.servers.environment import let_import, made, own_name
 from tests.servers.listening import HOST, free_port, wait_until_it_listens
 
 BUCKET = "clinic"
@@ -38,7 +37,7 @@ CUT, LOST = 0, -1
 
 def store_url(folder: Path) -> str:
     """The URL of a test's data folder: a prefix of its own."""
-    return f"s3://{BUCKET}/v{sha256(bytes(folder)).hexdigest()[:16]}"
+    return f"s3://{BUCKET}/{own_name(folder)}"
 
 
 @dataclass

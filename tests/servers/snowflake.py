@@ -11,12 +11,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from tests.servers.environment import HERE, let_import, made
+from tests.servers.environment import HERE, let_import, made, own_name
 from tests.servers.listening import HOST, free_port, wait_until_it_listens
 
 WAREHOUSE_URL = "snowflake://clinic-test/clinic"
@@ -24,7 +23,7 @@ WAREHOUSE_URL = "snowflake://clinic-test/clinic"
 
 def schema_url(folder: Path) -> str:
     """The URL of the warehouse of a test's folder: a schema of its own."""
-    return f"{WAREHOUSE_URL}?schema=v{sha256(bytes(folder)).hexdigest()[:16]}"
+    return f"{WAREHOUSE_URL}?schema={own_name(folder)}"
 
 
 @dataclass
