@@ -10,10 +10,9 @@ is made (450 MB). A load by Spark takes a minute at least.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import yaml
@@ -29,7 +28,7 @@ PAIRS = ("duckdb-sqlite", "duckdb-duckdb", "duckdb-postgres", "spark-postgres")
 
 def main(rows: int, pairs: tuple[str, ...]) -> int:
     """Measure; 1 when a load fails."""
-    from tests.conformance.pairs import postgres_for_warehouses, two_workers
+    from tests.conformance.pairs import on_engine, postgres_for_warehouses, two_workers
     from tests.pipeline.clinic import Clinic
 
     files = zip(two_deliveries(CACHE, rows), (EXPORT, NEXT_EXPORT), strict=True)
@@ -41,15 +40,10 @@ def main(rows: int, pairs: tuple[str, ...]) -> int:
             engine, _, kind = pair.partition("-")
             home = Path(temporary, pair)
             home.mkdir()
-            settings = {"warehouse": Clinic(home, kind=kind).layout.url}
-            python, environment = sys.executable, dict(os.environ)
-            with ExitStack() as cluster:
-                if engine == "spark":
-                    environment |= cluster.enter_context(two_workers(home / "cluster"))
-                    python = environment["PYSPARK_PYTHON"]
-                    settings["engine"] = {"kind": "spark", "master": environment["SPARK_MASTER_URL"]}
+            with two_workers(home / "cluster") if engine == "spark" else nullcontext() as spark:
+                python, environment, settings = on_engine(spark)
                 config = home / "config.yaml"
-                config.write_text(yaml.safe_dump(settings))
+                config.write_text(yaml.safe_dump({**settings, "warehouse": Clinic(home, kind=kind).layout.url}))
                 told = []
                 for file, clock in loads:
                     words = ["run", "--quiet", "--config", config, "--source", file, "--data-dir", home / "data"]

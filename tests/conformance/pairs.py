@@ -72,13 +72,8 @@ def _loaded(pair: str, config: Path, file: Path, folder: Path, spark: dict[str, 
     clinic = Clinic(home, kind=warehouse, store=store_url(home) if where == "s3" else None)
     settings = yaml.safe_load(config.read_text())
     settings["warehouse"] = clinic.layout.url
-    environment = dict(os.environ)
-    python = sys.executable
-    if engine == "spark":
-        assert spark is not None
-        environment = {**spark, **{name: value for name, value in environment.items() if name not in spark}}
-        settings["engine"] = {"kind": "spark", "master": environment["SPARK_MASTER_URL"]}
-        python = environment["PYSPARK_PYTHON"]
+    python, environment, chosen = on_engine(spark if engine == "spark" else None)
+    settings |= chosen
     written = home / "config.yaml"
     written.write_text(yaml.safe_dump(settings))
     words = ["run", "--quiet", "--config", str(written), "--source", str(file), "--as-of", "2026-06-01T00:00:00Z"]
@@ -90,6 +85,14 @@ def _loaded(pair: str, config: Path, file: Path, folder: Path, spark: dict[str, 
     if done.returncode:
         raise SystemExit(f"{pair}: exit {done.returncode}: {done.stdout}{done.stderr}")
     return clinic, time.monotonic() - began
+
+
+def on_engine(spark: dict[str, str] | None) -> tuple[str, dict[str, str], dict[str, Any]]:
+    """The interpreter, its environment and the settings of a run on the cluster of `two_workers`, or on DuckDB."""
+    if spark is None:
+        return sys.executable, dict(os.environ), {}
+    settings = {"engine": {"kind": "spark", "master": spark["SPARK_MASTER_URL"]}}
+    return spark["PYSPARK_PYTHON"], {**os.environ, **spark}, settings
 
 
 @contextmanager
