@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
 
+from lib import template_start
 from lib.kernels import Kernel
 from lib.layout import NOTEBOOKS
 from lib.template import LONG_IMPORTS, Template
@@ -36,16 +39,27 @@ def parent_of(pid: int) -> int:
 
 
 def test_a_fork_is_a_process_of_its_own(tmp_path: Path, template: Template) -> None:
-    """Session, folder, environment, arguments; the state of one is not in another."""
+    """Group, folder, environment, arguments; the state of one is not in another."""
     code = """
 import gc, os, sys
 seen = getattr(sys, "left_by_another", "nothing")
 sys.left_by_another = "something"
-print(os.getpid() == os.getsid(0), os.getcwd(), os.environ["PATIENT_VISITS_RUN"], seen, gc.isenabled())
+print(os.getpid() == os.getpgrp(), os.getcwd(), os.environ["PATIENT_VISITS_RUN"], seen, gc.isenabled())
 """
     with forked(template, tmp_path) as first, forked(template, tmp_path) as second:
         assert {answer(each, code) for each in (first, second)} == {f"True {tmp_path} run-1 nothing True"}
         assert first.pid and second.pid and parent_of(first.pid) == parent_of(second.pid) != os.getpid()
+
+
+def test_a_fork_can_be_stopped_before_it_did_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its group: what it may have started ends with it."""
+    monkeypatch.setattr(template_start, "_become_kernel", lambda *_: time.sleep(600))
+    pid = template_start._fork({}, 0, socket.socket())
+    try:
+        os.killpg(pid, signal.SIGTERM)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 def test_the_template_has_one_thread_and_no_file(tmp_path: Path, template: Template) -> None:
@@ -111,6 +125,7 @@ def test_nothing_outlives_a_killed_parent(tmp_path: Path, moment: str) -> None:
     script = f"""
 import sys, time
 from pathlib import Path
+from lib import template_start
 from lib.kernels import Kernel
 from lib.template import Template
 template = Template()
