@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
 
 from lib.errors import PipelineError
 
@@ -19,19 +19,38 @@ _signalled: list[int] = []
 """The signals that came during the last run."""
 
 
+_AGAIN_SECONDS = 0.01
+_LONGEST_IMPORT_SECONDS = 2.0
+"""How often an import is looked at that holds a signal up, and how long it may."""
+
+
 @contextmanager
 def signals_as_interrupts() -> Iterator[None]:
     """SIGTERM unwinds like Ctrl-C, so that kernels stop and the record is closed. Both are remembered: one that comes
-    while Python tidies up an object is raised there, printed as ignored, and lost."""
-    _signalled.clear()
+    while Python tidies up an object is raised there, printed as ignored, and lost.
 
-    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    One that comes during an import is raised after it: cut short, it may keep locks that every later import, in another
+    thread, waits for without end.
+    """
+    _signalled.clear()
+    latest = 0.0
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal latest
+        latest = latest if _signalled else time.monotonic() + _LONGEST_IMPORT_SECONDS
         _signalled.append(number)
-        raise _interruption(number)
+        raise_after_import(number, frame)
+
+    def raise_after_import(_: int, frame: FrameType | None) -> None:
+        if _is_importing(frame) and time.monotonic() < latest:
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+        elif _signalled:
+            raise _interruption(_signalled[-1])
 
     before = {signal.SIGTERM: signal.signal(signal.SIGTERM, interrupt)}
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # where a shell had it ignored, it stays so
         before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
+    before[signal.SIGALRM] = signal.signal(signal.SIGALRM, raise_after_import)
     try:
         yield
     except KeyboardInterrupt as interruption:  # before the run began: the command line does not tell the two apart
@@ -39,8 +58,17 @@ def signals_as_interrupts() -> Iterator[None]:
         error.exit_code = exit_code_of(interruption)
         raise error from None
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def was_signalled() -> bool:
@@ -66,6 +94,7 @@ def signals_noted() -> Iterator[None]:
     def note(number: int, frame: FrameType | None) -> None:
         _signalled.append(number)
 
+    signal.setitimer(signal.ITIMER_REAL, 0)  # what an import holds up is noted already
     wanted = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) is not signal.SIG_IGN]
     before = {number: signal.signal(number, note) for number in wanted}
     try:

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lib import interrupts, provenance, resume, validate
+from lib import provenance, resume, validate
 from lib.errors import PipelineError, StoredDataChanged, UsageError
 from lib.files import read_json, write_json
 from lib.layout import NOTEBOOKS
@@ -445,15 +444,3 @@ def test_a_run_that_was_stopped_in_02_is_resumed(
     assert manifest["load"]["version"] == 1
     verified = project.command("verify")
     assert verified[0] == 0, verified
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_that_python_swallowed_in_a_finalizer_is_not_lost(number: int) -> None:
-    with interrupts.signals_as_interrupts():
-        with suppress(KeyboardInterrupt):  # as in a finalizer, where it is printed as ignored
-            os.kill(os.getpid(), number)
-        with pytest.raises(KeyboardInterrupt) as raised:
-            interrupts.raise_lost_signal()
-    assert isinstance(raised.value, interrupts.Terminated) == (number == signal.SIGTERM)
-    with interrupts.signals_as_interrupts():
-        interrupts.raise_lost_signal()

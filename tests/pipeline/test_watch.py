@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from lib import arrivals, interrupts, watch
+from lib import arrivals, watch
 from lib.arrivals import Arrivals
 from lib.errors import StoredDataChanged, TemporaryFailure, UsageError
 from lib.pipeline import Ended
@@ -256,13 +256,3 @@ def test_each_delivery_has_its_run_and_a_signal_ends_the_watch(tmp_path: Path) -
     assert [each["counts"]["rows_read"] for each in manifests()] == [3, 3, 3]
     verified = subprocess.run([*words, "verify", "--data-dir", str(data_dir)], cwd=ROOT, capture_output=True, text=True)
     assert verified.returncode == 0, verified.stdout + verified.stderr
-
-
-def test_a_signal_while_the_record_is_closed_is_not_lost() -> None:
-    with interrupts.signals_as_interrupts():
-        with interrupts.signals_noted():
-            os.kill(os.getpid(), signal.SIGTERM)
-            os.kill(os.getpid(), signal.SIGINT)
-        assert interrupts.was_signalled()
-    with interrupts.signals_as_interrupts():
-        assert not interrupts.was_signalled()
