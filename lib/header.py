@@ -53,7 +53,7 @@ def match_header(
         if len(sharers) > 1:
             raise DeliveryRefused(
                 f"{name}: {_names(sharers)} are all mapped to one column, {_names([settings.wanted[ours]])}. "
-                "Map each to its own in config.yaml."
+                "Map each to its own in the config."
             )
     return {ours: keys.index(key) for ours, key in wanted.items() if key in keys}
 
@@ -64,18 +64,18 @@ def _unrecognised(fields: list[str], settings: Settings, of_text: bool) -> str:
     if not of_text:
         return (
             f"none of the {len(expected)} expected columns ({_names(expected)}) is in it. "
-            "Map its names under 'columns' in config.yaml."
+            "Map its names under 'columns' in the config."
         )
     configured = settings.source.delimiter
     others = [mark for mark in DELIMITERS if mark != configured and mark in "".join(fields)]
     if len(fields) == 1 and others:
         return (
             f"the header is one field with {DELIMITERS[others[0]]} in it; the delimiter configured is {configured!r}. "
-            "Set 'delimiter' under 'source' in config.yaml."
+            "Set 'delimiter' under 'source' in the config."
         )
     return (
         f"none of the {len(expected)} expected columns ({_names(expected)}) is in the first row. "
-        "Have it sent with a header row, or map its names under 'columns' in config.yaml."
+        "Have it sent with a header row, or map its names under 'columns' in the config."
     )
 
 
@@ -89,7 +89,7 @@ def _missing(missing: list[str], unclaimed: list[str], settings: Settings) -> st
     section = "columns" if set(missing) & set(CANONICAL) else "carry"
     return (
         f"{len(missing)} {kind} {are} missing ({_names(expected)}); {found}. "
-        f"Map {'it' if len(missing) == 1 else 'them'} under '{section}' in config.yaml."
+        f"Map {'it' if len(missing) == 1 else 'them'} under '{section}' in the config."
     )
 
 

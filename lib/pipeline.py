@@ -164,10 +164,11 @@ def _without_page(layout: Layout, repaired: list[str]) -> list[str]:
 
 def _make_pages(layout: Layout, run_id: str, readers_group: str | None, stages: StagesAhead | None = None) -> None:
     """What is made of a closed record for reading: its page, the index of all runs; then let the readers in."""
-    from lib.index import write_index
-    from lib.report import write_report
+    from lib.report import write_report  # first, and alone: a thread that imports the same is waited for
 
     write_report(layout, run_id, stages)
+    from lib.index import write_index
+
     write_index(layout)
     layout.publish(run_id)
     open_to_readers(layout, [run_id], readers_group)

@@ -51,7 +51,7 @@ def test_missing_required_columns() -> None:
     header = ["Id", "patient_id", "provider_id", "diagnosis_code", "visit_date", "visit_cost", "STOP"]
     assert refusal(header) == (
         f"{NAME}: 2 required columns are missing (visit_id, last_updated); found Id, STOP. "
-        "Map them under 'columns' in config.yaml."
+        "Map them under 'columns' in the config."
     )
 
 
