@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +23,7 @@ _signalled: list[int] = []
 
 _AGAIN_SECONDS = 0.01
 _LONGEST_IMPORT_SECONDS = 2.0
-"""How often an import is looked at that holds a signal up, and how long it may."""
+"""When a signal is sent again that came during an import, and how long imports may hold it up."""
 
 
 @contextmanager
@@ -34,23 +36,20 @@ def signals_as_interrupts() -> Iterator[None]:
     """
     _signalled.clear()
     latest = 0.0
+    sent_again: list[threading.Timer] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         nonlocal latest
         latest = latest if _signalled else time.monotonic() + _LONGEST_IMPORT_SECONDS
         _signalled.append(number)
-        raise_after_import(number, frame)
-
-    def raise_after_import(_: int, frame: FrameType | None) -> None:
-        if _is_importing(frame) and time.monotonic() < latest:
-            signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
-        elif _signalled:
-            raise _interruption(_signalled[-1])
+        if not _is_importing(frame) or time.monotonic() > latest:
+            raise _interruption(number)
+        sent_again.append(threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), number)))
+        sent_again[-1].start()
 
     before = {signal.SIGTERM: signal.signal(signal.SIGTERM, interrupt)}
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # where a shell had it ignored, it stays so
         before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
-    before[signal.SIGALRM] = signal.signal(signal.SIGALRM, raise_after_import)
     try:
         yield
     except KeyboardInterrupt as interruption:  # before the run began: the command line does not tell the two apart
@@ -58,7 +57,9 @@ def signals_as_interrupts() -> Iterator[None]:
         error.exit_code = exit_code_of(interruption)
         raise error from None
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        for timer in sent_again:  # none is to come when the signals are others' again
+            timer.cancel()
+            timer.join()
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -94,7 +95,6 @@ def signals_noted() -> Iterator[None]:
     def note(number: int, frame: FrameType | None) -> None:
         _signalled.append(number)
 
-    signal.setitimer(signal.ITIMER_REAL, 0)  # what an import holds up is noted already
     wanted = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) is not signal.SIG_IGN]
     before = {number: signal.signal(number, note) for number in wanted}
     try:

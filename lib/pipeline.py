@@ -121,6 +121,7 @@ def _run_notebooks(
                     if not executions[-1].failure:
                         executions[-1] = _finished(run, executions[-1])
                     if executions[-1].failure:
+                        raise_lost_signal()  # what it broke off may have failed for it
                         break
                     ended.append(run.record / f"{name}.ipynb")
                     while ended and name in NOTEBOOKS[-2:]:  # what is read later must not hold up the load

@@ -9,10 +9,19 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from rich.console import Console
 
+from lib import pipeline
+from lib.config import settings_from
+from lib.execute import Execution, Failure
+from lib.run import Options
+from lib.terminal import NoProgress
 from tests.kernels import kernels_with
 from tests.pipeline.clinic import ROOT, Clinic, row
 
@@ -220,6 +229,27 @@ def test_an_interrupt_rolls_back_and_leaves_no_kernel(clinic: Clinic, number: si
     again = clinic.command("run", "--quiet", "--as-of", "2025-03-02T00:00:00Z")
     assert again.returncode == 0, again.stderr
     assert list(clinic.facts()) == ["V1"]
+
+
+def test_a_failure_that_a_signal_made_is_told_as_the_signal(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    def execute(source: Path, *_: Any, **__: Any) -> Execution:
+        with suppress(KeyboardInterrupt):  # as a library would that makes another exception of it
+            os.kill(os.getpid(), signal.SIGTERM)
+        return Execution(
+            source.stem, 0.0, 0, Failure("RuntimeError", "RuntimeError before the first cell", None, False)
+        )
+
+    monkeypatch.setattr(pipeline, "execute_notebook", execute)
+    clinic.deliver([row("V1")])
+    ended = pipeline.run_pipeline(
+        settings_from({"source": {"path": str(clinic.input)}}, "config.yaml"),
+        config_file="config.yaml",
+        data_dir=clinic.place,
+        as_of=None,
+        options=Options(),
+        progress=NoProgress(Console()),
+    )
+    assert (ended.outcome, ended.exit_code) == ("interrupted", 143)
 
 
 def test_a_failed_gate_exits_4_holds_the_delivery_and_is_accepted(clinic: Clinic) -> None:

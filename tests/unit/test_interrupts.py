@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,41 +17,51 @@ from lib import interrupts
 
 
 @pytest.fixture
-def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A module that gets a signal while it is imported, and goes on for 0.3 s."""
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "slow_to_import", raising=False)
-    (tmp_path / "slow_to_import.py").write_text(
-        "import os, signal, time\nos.kill(os.getpid(), signal.SIGTERM)\n"
-        "end = time.monotonic() + 0.3\nwhile time.monotonic() < end: pass\n"
-    )
-    return "slow_to_import"
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], str]:
+    """Makes a module that gets a signal while it is imported, and goes on for so many seconds."""
+
+    def make(seconds: float) -> str:
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "slow_to_import", raising=False)
+        (tmp_path / "slow_to_import.py").write_text(
+            "import os, signal, time\nos.kill(os.getpid(), signal.SIGTERM)\n"
+            f"end = time.monotonic() + {seconds}\nwhile time.monotonic() < end: pass\n"
+        )
+        return "slow_to_import"
+
+    return make
 
 
-def test_a_signal_during_an_import_is_raised_after_it(slow: str) -> None:
+def test_a_signal_during_an_import_is_raised_after_it(module: Callable[[float], str]) -> None:
     with interrupts.signals_as_interrupts(), pytest.raises(interrupts.Terminated):
-        importlib.import_module(slow)
-        assert hasattr(sys.modules[slow], "end")
+        importlib.import_module(module(0.1))
+        assert hasattr(sys.modules["slow_to_import"], "end")
         time.sleep(5)
-    assert slow in sys.modules
-    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    assert "slow_to_import" in sys.modules
 
 
-def test_a_signal_that_an_import_held_up_is_not_raised_while_the_record_is_closed() -> None:
-    with interrupts.signals_as_interrupts():
-        with suppress(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGTERM)
-        signal.setitimer(signal.ITIMER_REAL, 0.05)  # as an import leaves it that the signal came in
-        with interrupts.signals_noted():
-            time.sleep(0.2)
-        assert interrupts.was_signalled()
+def test_a_signal_that_an_import_held_up_does_not_come_after_the_run(
+    module: Callable[[float], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interrupts, "_AGAIN_SECONDS", 0.2)
+    came: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
+    try:
+        with interrupts.signals_as_interrupts():
+            importlib.import_module(module(0))
+        time.sleep(0.4)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert came == [] and interrupts.was_signalled()
 
 
-def test_an_import_that_takes_long_is_interrupted_after_all(slow: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_import_that_takes_long_is_interrupted_after_all(
+    module: Callable[[float], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(interrupts, "_LONGEST_IMPORT_SECONDS", 0.05)
     with interrupts.signals_as_interrupts(), pytest.raises(interrupts.Terminated):
-        importlib.import_module(slow)
-    assert slow not in sys.modules
+        importlib.import_module(module(5))
+    assert "slow_to_import" not in sys.modules
 
 
 def test_a_signal_while_the_record_is_closed_is_not_lost() -> None:
