@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,15 +20,28 @@ LOCK_NAME = ".store.lock"
 @dataclass
 class Index:
     """`objects`: key → the object's tag and size, and the file's size and time when they were the same (null for a file
-    that is fetched when it is wanted). `appended`: key of a file that is only appended to → its bytes in the store."""
+    that is fetched when it is wanted, or has gone on). `appended`: key of a file that is only appended to → its bytes
+    in the store. `given`: key → SHA-256 of what the store was asked to take, until it is known whether it did."""
 
+    path: Path
     objects: dict[str, list[Any]] = field(default_factory=dict)
     appended: dict[str, int] = field(default_factory=dict)
+    given: dict[str, str] = field(default_factory=dict)
 
     def agree(self, key: str, tag: tuple[str, int], path: Path | None) -> None:
         """The object and the file are the same now."""
         status = path.stat() if path else None
         self.objects[key] = [*tag, *((status.st_size, status.st_mtime_ns) if status else (None, None))]
+        self.given.pop(key, None)
+
+    def give(self, digests: Mapping[str, str]) -> None:
+        """Note what the store is about to be asked to take, before it is: a process that dies knows of no answer."""
+        self.given.update(digests)
+        self.write()
+
+    def write(self) -> None:
+        """Write the index to its file."""
+        write_json(self.path, {"objects": self.objects, "appended": self.appended, "given": self.given})
 
     def tag(self, key: str) -> tuple[str, int] | None:
         """The object's tag when it was last seen."""
@@ -53,7 +66,7 @@ def open_index(folder: Path) -> Iterator[Index]:
             yield index
         finally:
             if (index.objects, index.appended) != before:
-                write_json(folder / FILE_NAME, {"objects": index.objects, "appended": index.appended})
+                index.write()
     finally:
         os.close(handle)
 
@@ -62,6 +75,6 @@ def _read(path: Path) -> Index:
     """A missing or broken index is an empty one: everything is fetched again."""
     try:
         content = read_json(path)
-        return Index(dict(content["objects"]), dict(content["appended"]))
+        return Index(path, dict(content["objects"]), dict(content["appended"]), dict(content.get("given", {})))
     except (OSError, ValueError, KeyError, TypeError):
-        return Index()
+        return Index(path)

@@ -8,7 +8,8 @@ The copy may be removed at any time but during a run: it is fetched again. What 
 - A file that is only appended to is kept in pieces, each created once under the place where it begins: two writers that
   append at the same place are told apart, and no line is lost.
 
-Logs, locks and the tables are not in the store. An object that another machine wrote wins over this copy's file.
+Logs, locks and the tables are not in the store. An object that another machine wrote wins over this copy's file; one
+that this copy wrote, and had no answer, does not.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from lib.errors import StoredDataChanged, WarehouseLocked
-from lib.files import TEMPORARY_PREFIX, whole_file
+from lib.files import TEMPORARY_PREFIX, sha256_of_file, whole_file
 from lib.standalone import MANIFEST
 from lib.store.address import StoreAddress
 from lib.store.index import Index, open_index
@@ -74,6 +75,8 @@ class WorkingCopy:
                 if not _is_piece(key):
                     self._forget(index, key)
             changed = {key: tag for key, tag in whole.items() if index.tag(key) != tag or self._is_gone(key)}
+            for key in [each for each in changed if self._is_own(index, each)]:
+                index.agree(key, changed.pop(key), None)
             for key in changed:
                 if _is_wanted_later(key):
                     self._forget(index, key)
@@ -156,6 +159,12 @@ class WorkingCopy:
         """Whether a file that is always here is not: somebody has removed a part of the copy."""
         return not _is_wanted_later(key) and not (self.folder / key).exists()
 
+    def _is_own(self, index: Index, key: str) -> bool:
+        """Whether an object that has changed is what this copy gave the store, which took it without an answer: then
+        the file here is that one, or has gone on since, and nobody else has written."""
+        given = index.given.get(key)
+        return given is not None and (self.folder / key).exists() and self.objects.sha256(key) == given
+
     def _write(self, index: Index, write: Callable[[str, Path], None], paths: Iterable[Path]) -> None:
         """Write those of the files that have changed; a file that is only appended to is `_append`'s."""
 
@@ -167,6 +176,8 @@ class WorkingCopy:
         changed = [path for path in whole if not index.is_published(self._key(path), path)]
         if not changed:
             return
+        if write == self.objects.put:  # what is only created does not change afterwards
+            index.give({self._key(path): sha256_of_file(path) for path in changed})
         with ThreadPoolExecutor(AT_ONCE) as pool:
             for path, tag in pool.map(written, changed):
                 if tag is not None:

@@ -19,7 +19,7 @@ from lib import validate
 from lib.backup import back_up
 from lib.config import settings_from
 from lib.decisions import discard_delivery, read_entries, reinstate_delivery
-from lib.errors import StoredDataChanged, UsageError, WarehouseLocked
+from lib.errors import StoredDataChanged, TemporaryFailure, UsageError, WarehouseLocked
 from lib.files import read_json
 from lib.lock import hold_warehouse
 from lib.plan import plan_run
@@ -27,12 +27,13 @@ from lib.prune import prune_staging
 from lib.rebuild import rebuild_tables
 from lib.record import read_manifests
 from lib.run import Options, Run
-from lib.store import place
+from lib.store import objects, place
+from lib.store.index import FILE_NAME
 from lib.store.lease import hold_lease
 from lib.verify import find_changes
 from tests.pipeline.clinic import ROOT, Clinic, row
 from tests.pipeline.plain_gate import plain_gate
-from tests.servers.s3 import SECRET, S3Server
+from tests.servers.s3 import CUT, SECRET, S3Server
 from tests.store.conftest import move_to
 
 
@@ -112,6 +113,48 @@ def test_another_machine_goes_on_where_this_one_ended(quick: Clinic, monkeypatch
     assert find_changes(quick.layout) == [], previous
     settings = settings_from({"warehouse": quick.layout.url}, "config.yaml")
     assert rebuild_tables(quick.layout, settings, lambda line: None).differences == ()
+
+
+@pytest.mark.parametrize("how", ["cut off", "killed"])
+@pytest.mark.parametrize("others", [False, True])
+def test_what_the_store_took_without_an_answer_undoes_nothing_that_came_after(
+    how: str, others: bool, clinic: Clinic, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store has the file; who wrote it does not know, and goes on. What others wrote since wins as ever."""
+    run_id, name = "000001-20250302T000000Z", "01_extract.ipynb"
+    path = clinic.layout.record(run_id) / name
+    path.parent.mkdir(parents=True)
+    path.write_text("begun")
+
+    known = clinic.data_dir / FILE_NAME
+    left: list[bytes] = []
+
+    def die(*_: object) -> None:
+        left.append(known.read_bytes())
+        raise SystemExit
+
+    def answer(number: int) -> int | None:
+        return CUT if s3_server.requests[-1].startswith("HEAD") else None
+
+    if how == "killed":
+        with monkeypatch.context() as patch, pytest.raises(SystemExit):
+            patch.setattr(objects.Objects, "tag", die)
+            clinic.layout.publish(run_id)
+        known.write_bytes(left[0])  # as it lay at that moment
+    else:
+        with s3_server.answering(answer), pytest.raises(TemporaryFailure):
+            clinic.layout.publish(run_id)
+    stored = key(clinic, f"runs/{run_id}/{name}")
+    assert s3_server.ask("GET", stored)[1] == b"begun"
+    path.write_text("gone on")
+    if others:
+        s3_server.ask("PUT", stored, b"theirs")
+    store = clinic.layout.store
+    assert store is not None
+    store.refresh()
+    clinic.layout.publish(run_id)
+    assert path.read_text() == ("theirs" if others else "gone on")
+    assert s3_server.ask("GET", stored)[1].decode() == path.read_text()
 
 
 def test_a_copy_that_is_lost_is_fetched_again(quick: Clinic) -> None:
