@@ -93,3 +93,17 @@ def test_a_cluster_fills_the_same_tables_by_the_real_command_also_when_a_worker_
         code, said = ended(command(clinic, environment))
         assert code == 7 and f"no Spark master answers at {cluster.master}" in said and "Traceback" not in said, said
         assert content(clinic)["fact_visits"] == expected["fact_visits"]
+
+
+@pytest.mark.timeout(600)
+def test_a_local_cluster_fills_the_same_tables(tmp_path: Path) -> None:
+    """A master and two workers of Spark's own making: each a process with a core."""
+    plain, clinic = Clinic(tmp_path / "plain"), spark_clinic(tmp_path / "spark", "local-cluster[2,1,1024]")
+    for each in (plain, clinic):
+        each.deliver([row("V1"), row("V2", visit_cost=""), row("V1", last_updated="2025-03-01T13:00:00Z"), row("")])
+    code, said = ended(command(clinic, spark_environment(tmp_path), "--as-of", "2025-03-02T00:00:00Z"))
+    assert code == 0, said
+    assert plain.run("2025-03-02T00:00:00Z", source=plain.input.parent).exit_code == 0
+    found, expected = content(clinic), content(plain)
+    assert len(found["fact_visits"]) == 2 and len(found["quarantine"]) == 1
+    assert {table: found[table] for table in expected} == expected
