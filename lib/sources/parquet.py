@@ -91,7 +91,7 @@ class ParquetReader:
         """Refuse what the reader of Parquet cannot read; a disk that fails is not the fault of the delivery."""
         try:
             yield
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             if isinstance(error, OSError) and error.errno:
                 raise
             raise DeliveryRefused(

@@ -173,6 +173,11 @@ def test_what_is_not_whole_is_refused(data: bytes) -> None:
     assert "is damaged, cut short or no Parquet" in refusal(data)
 
 
+@pytest.mark.parametrize("name", [b"\x80isit_id", b"visit_i\xff"])
+def test_a_column_name_that_is_no_text_is_refused(name: bytes) -> None:
+    assert "is damaged, cut short or no Parquet" in refusal(WHOLE.replace(b"visit_id", name))
+
+
 @given(at=st.integers(0, len(WHOLE) - 1), byte=st.integers(0, 255))
 def test_a_flipped_byte_is_refused_or_read_never_an_error_of_ours(at: int, byte: int) -> None:
     data = WHOLE[:at] + bytes([byte]) + WHOLE[at + 1 :]
