@@ -17,7 +17,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from lib import pipeline
+from lib import interrupts, pipeline
 from lib.config import settings_from
 from lib.execute import Execution, Failure
 from lib.run import Options
@@ -240,6 +240,7 @@ def test_a_failure_that_a_signal_made_is_told_as_the_signal(clinic: Clinic, monk
         )
 
     monkeypatch.setattr(pipeline, "execute_notebook", execute)
+    monkeypatch.setattr(interrupts, "_signalled", [])
     clinic.deliver([row("V1")])
     ended = pipeline.run_pipeline(
         settings_from({"source": {"path": str(clinic.input)}}, "config.yaml"),

@@ -16,6 +16,12 @@ import pytest
 from lib import interrupts
 
 
+@pytest.fixture(autouse=True)
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came here is not remembered of the process."""
+    monkeypatch.setattr(interrupts, "_signalled", [])
+
+
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], str]:
     """Makes a module that gets a signal while it is imported, and goes on for so many seconds."""
