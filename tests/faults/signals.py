@@ -31,7 +31,8 @@ def interrupt(lane: Lane, expected: Expected, number: signal.Signals) -> Try:
     lane.look(found, expected, is_over=False)
     outcome = list(lane.world.manifests().values())[-1].get("outcome")
     allowed = {(CODES[number], "interrupted"), (8, "loaded"), (0, "loaded")}
-    if outcome == "running" and found.exit_code == CODES[number]:  # before the first notebook: the next run closes it
+    # before the first notebook, or before a manifest was written: the next run closes it, or takes the folder away
+    if outcome in (None, "running") and found.exit_code == CODES[number]:
         outcome = "interrupted"
     if (found.exit_code, outcome) not in allowed:
         found.wrong.append(f"exit {found.exit_code}, recorded as {outcome}: {told(lane.world).read_text()[-300:]}")
