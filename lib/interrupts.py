@@ -20,7 +20,6 @@ class Terminated(KeyboardInterrupt):
 _signalled: list[int] = []
 """The signals that came during the last run."""
 
-
 _AGAIN_SECONDS = 0.01
 _LONGEST_IMPORT_SECONDS = 2.0
 """When a signal is sent again that came during an import, and how long imports may hold it up."""

@@ -111,7 +111,7 @@ def _fork(request: dict[str, Any], output: int, control: socket.socket) -> int:
     pid = os.fork()
     if pid:
         with suppress(OSError):  # it ended already
-            os.setpgid(pid, pid)  # it does so itself, but may be signalled by its group before
+            os.setpgid(pid, pid)  # before anyone knows it: it is stopped by its group
         return pid
     code = 1
     try:
@@ -125,10 +125,9 @@ def _fork(request: dict[str, Any], output: int, control: socket.socket) -> int:
 
 
 def _become_kernel(request: dict[str, Any], output: int) -> None:
-    """What a process started afresh has: a group, environment, folder, arguments and output of its own."""
+    """What a process started afresh has: environment, folder, arguments and output of its own."""
     from lib.kernel_start import TIED_VARIABLE, die_with_parent, run_kernel
 
-    os.setpgid(0, 0)
     os.environ.clear()
     os.environ.update(request["environment"], **{TIED_VARIABLE: "1", "JPY_PARENT_PID": str(os.getppid())})
     die_with_parent()

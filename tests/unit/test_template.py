@@ -125,7 +125,6 @@ def test_nothing_outlives_a_killed_parent(tmp_path: Path, moment: str) -> None:
     script = f"""
 import sys, time
 from pathlib import Path
-from lib import template_start
 from lib.kernels import Kernel
 from lib.template import Template
 template = Template()
