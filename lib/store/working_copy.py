@@ -176,8 +176,9 @@ class WorkingCopy:
         changed = [path for path in whole if not index.is_published(self._key(path), path)]
         if not changed:
             return
-        if write == self.objects.put:  # what is only created does not change afterwards
-            index.give({self._key(path): sha256_of_file(path) for path in changed})
+        changing = [path for path in changed if not _is_wanted_later(self._key(path))]  # others come back as they went
+        if changing:
+            index.give({self._key(path): sha256_of_file(path) for path in changing})
         with ThreadPoolExecutor(AT_ONCE) as pool:
             for path, tag in pool.map(written, changed):
                 if tag is not None:
