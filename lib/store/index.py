@@ -21,12 +21,12 @@ LOCK_NAME = ".store.lock"
 class Index:
     """`objects`: key → the object's tag and size, and the file's size and time when they were the same (null for a file
     that is fetched when it is wanted, or has gone on). `appended`: key of a file that is only appended to → its bytes
-    in the store. `given`: key → SHA-256 of what the store was asked to take, until it is known whether it did."""
+    in the store. `given`: key → SHA-256 of all that the store was asked to take, until it is known what it has."""
 
     path: Path
     objects: dict[str, list[Any]] = field(default_factory=dict)
     appended: dict[str, int] = field(default_factory=dict)
-    given: dict[str, str] = field(default_factory=dict)
+    given: dict[str, list[str]] = field(default_factory=dict)
 
     def agree(self, key: str, tag: tuple[str, int], path: Path | None) -> None:
         """The object and the file are the same now."""
@@ -35,8 +35,11 @@ class Index:
         self.given.pop(key, None)
 
     def give(self, digests: Mapping[str, str]) -> None:
-        """Note what the store is about to be asked to take, before it is: a process that dies knows of no answer."""
-        self.given.update(digests)
+        """Note what the store is about to be asked to take, before it is: a process that dies knows of no answer. What
+        was asked before stays noted, as this may never come there."""
+        for key, digest in digests.items():
+            if digest not in self.given.setdefault(key, []):
+                self.given[key].append(digest)
         self.write()
 
     def write(self) -> None:

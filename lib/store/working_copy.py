@@ -163,7 +163,7 @@ class WorkingCopy:
         """Whether an object that has changed is what this copy gave the store, which took it without an answer: then
         the file here is that one, or has gone on since, and nobody else has written."""
         given = index.given.get(key)
-        return given is not None and (self.folder / key).exists() and self.objects.sha256(key) == given
+        return given is not None and (self.folder / key).exists() and self.objects.sha256(key) in given
 
     def _write(self, index: Index, write: Callable[[str, Path], None], paths: Iterable[Path]) -> None:
         """Write those of the files that have changed; a file that is only appended to is `_append`'s."""

@@ -116,7 +116,7 @@ def test_another_machine_goes_on_where_this_one_ended(quick: Clinic, monkeypatch
     assert rebuild_tables(quick.layout, settings, lambda line: None).differences == ()
 
 
-@pytest.mark.parametrize("how", ["cut off", "killed"])
+@pytest.mark.parametrize("how", ["cut off", "cut off, then away", "killed"])
 @pytest.mark.parametrize("others", [False, True])
 def test_what_the_store_took_without_an_answer_undoes_nothing_that_came_after(
     how: str, others: bool, clinic: Clinic, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
@@ -144,6 +144,10 @@ def test_what_the_store_took_without_an_answer_undoes_nothing_that_came_after(
         known.write_bytes(left[0])  # as it lay at that moment
     else:
         with s3_server.answering(answer), pytest.raises(TemporaryFailure):
+            clinic.layout.publish(run_id)
+    if how == "cut off, then away":  # so what was asked for last never came there
+        path.write_text("went on")
+        with s3_server.answering(lambda number: CUT), pytest.raises(TemporaryFailure):
             clinic.layout.publish(run_id)
     stored = key(clinic, f"runs/{run_id}/{name}")
     assert s3_server.ask("GET", stored)[1] == b"begun"
