@@ -17,7 +17,7 @@ import pyarrow as pa
 from lib.errors import TemporaryFailure
 from lib.sql import identifier
 from lib.warehouse import SCHEMA_VERSION, TABLES, schema_statements
-from lib.warehouses import duckdb, duckdb_content
+from lib.warehouses import duckdb, duckdb_content, duckdb_driver
 from lib.warehouses.interface import Connection, Sums
 
 
@@ -29,7 +29,7 @@ def copy_tables(
 ) -> None:
     """Copy what the connection's transaction sees. `target` is a new file. Raises TemporaryFailure."""
     try:
-        with closing(duckdb.Connection(driver.connect(str(target)))) as copy:
+        with closing(duckdb_driver.Connection(driver.connect(str(target)))) as copy:
             for _, texts in schema_statements("duckdb"):
                 for text in texts:
                     copy.execute(text)

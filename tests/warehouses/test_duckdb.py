@@ -23,6 +23,7 @@ from lib.verify import verify_tables
 from lib.warehouse import SCHEMA_VERSION, TABLES, open_warehouse, reading, schema_statements, transaction, writing
 from lib.warehouses import duckdb as kind_of_duckdb
 from lib.warehouses import interface
+from lib.warehouses.duckdb_driver import Connection
 from tests.conformance.played import played, played_copy
 from tests.pipeline.clinic import Clinic
 from tests.pipeline.plain_gate import plain_gate
@@ -115,7 +116,7 @@ def test_a_table_that_is_gone_is_made_again_by_a_refresh(own: Clinic, table: str
 def test_how_a_column_is_compressed_is_no_part_of_its_declaration() -> None:
     ours = [text for _, texts in schema_statements("duckdb") for text in texts]
     assert any("USING COMPRESSION" in text for text in ours)
-    with closing(kind_of_duckdb.Connection(duckdb.connect(":memory:"))) as made_before:
+    with closing(Connection(duckdb.connect(":memory:"))) as made_before:
         for text in ours:
             made_before.execute(re.sub(r" USING COMPRESSION \w+", "", text))
         assert kind_of_duckdb.declared_otherwise(made_before, ours) == []
