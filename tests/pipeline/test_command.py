@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from lib.run import Options
 from lib.terminal import NoProgress
 from tests.kernels import kernels_with
 from tests.pipeline.clinic import ROOT, Clinic, row
+from tests.waiting import wait_for
 
 PATIENT = "P-canary-4711"
 
@@ -43,19 +43,6 @@ def start(clinic: Clinic, *words: str) -> subprocess.Popen[str]:
         [*head, "--data-dir", str(clinic.data_dir), *words],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
-
-
-def kernels_of(clinic: Clinic) -> list[int]:
-    return kernels_with(clinic.data_dir)
-
-
-def wait_for(condition: object, seconds: float = 90) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():  # type: ignore[operator]
-            return
-        time.sleep(0.05)
-    raise AssertionError("waited in vain")
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +191,7 @@ def test_two_at_once_one_wins_the_other_names_it(clinic: Clinic) -> None:
     clinic.deliver([row("V1")])
     first = start(clinic, "--as-of", "2025-03-02T00:00:00Z")
     try:
-        wait_for(lambda: kernels_of(clinic))
+        wait_for(lambda: kernels_with(clinic.data_dir))
         second = clinic.command("run")
         assert second.returncode == 5
         assert f"process {first.pid} " in second.stderr
@@ -218,13 +205,13 @@ def test_two_at_once_one_wins_the_other_names_it(clinic: Clinic) -> None:
 def test_an_interrupt_rolls_back_and_leaves_no_kernel(clinic: Clinic, number: signal.Signals, code: int) -> None:
     clinic.deliver([row("V1")])
     process = start(clinic, "--as-of", "2025-03-02T00:00:00Z")
-    wait_for(lambda: kernels_of(clinic))
+    wait_for(lambda: kernels_with(clinic.data_dir))
     os.kill(process.pid, number)
     out, errors = process.communicate(timeout=120)
     assert process.returncode == code, out + errors
     assert "interrupted: nothing was loaded" in errors and "Traceback" not in errors
     assert last_manifest(clinic)["outcome"] == "interrupted"
-    wait_for(lambda: not kernels_of(clinic), 20)
+    wait_for(lambda: not kernels_with(clinic.data_dir), 20)
     assert clinic.facts() == {}
     again = clinic.command("run", "--quiet", "--as-of", "2025-03-02T00:00:00Z")
     assert again.returncode == 0, again.stderr

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +31,7 @@ from lib.warehouse import writing
 from tests.kernels import kernels_with
 from tests.pipeline.clinic import ROOT, Clinic, row
 from tests.pipeline.plain_gate import plain_gate
+from tests.waiting import wait_for
 
 COPIED = ("config.yaml", "expectations", "lib", "notebooks", "requirements.lock", "run_pipeline.py")
 
@@ -398,24 +398,13 @@ def test_a_run_that_failed_in_04_is_resumed_once_the_bug_is_mended(project: Proj
     assert code == 2 and "is loaded; run without --resume" in errors
 
 
-def kernels_of(project: Project) -> list[int]:
-    return kernels_with(project.folder)
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-
-
 def kill_parent(project: Project, process: subprocess.Popen[str]) -> None:
     process.kill()
 
 
 def kill_kernel(project: Project, process: subprocess.Popen[str]) -> None:
-    wait_for(lambda: kernels_of(project))
-    for kernel in kernels_of(project):
+    wait_for(lambda: kernels_with(project.folder))
+    for kernel in kernels_with(project.folder):
         os.kill(kernel, signal.SIGKILL)
 
 
@@ -433,7 +422,7 @@ def test_a_run_that_was_stopped_in_02_is_resumed(
     wait_for(lambda: sorted(project.data_dir.glob("runs/0*/manifest.json")) and project.manifest().get("finished"))
     stop(project, process)
     process.communicate(timeout=120)
-    wait_for(lambda: not kernels_of(project))
+    wait_for(lambda: not kernels_with(project.folder))
     assert process.returncode != 0
     code, out, errors = project.command("run", "--resume")
     assert code == 0, out + errors

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,7 @@ from lib.arrivals import Arrivals
 from lib.errors import StoredDataChanged, TemporaryFailure, UsageError
 from lib.pipeline import Ended
 from tests.pipeline.clinic import ROOT, csv_text, row
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-
+from tests.waiting import wait_for
 
 # What has come
 

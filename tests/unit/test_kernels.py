@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from nbclient import NotebookClient
 
 from lib import kernels
 from lib.kernels import Kernel
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,15 +57,6 @@ def alive(pid: int) -> bool:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return False
-
-
-def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return condition()
 
 
 def test_a_foreign_kernelspec_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sockets: Path) -> None:
@@ -178,12 +170,12 @@ def test_a_kernel_that_does_not_stop_is_killed(tmp_path: Path, monkeypatch: pyte
         f"open({str(tmp_path / 'child')!r}, 'w').write(str(__import__('subprocess').Popen(['sleep', '600']).pid))\n"
         "while True:\n  try: time.sleep(600)\n  except BaseException: pass"
     )
-    assert wait_until(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text() != "", 20)
+    wait_for(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text() != "", 20)
     began = time.monotonic()
     kernel.stop(interrupt=True)
     client.stop_channels()
     assert time.monotonic() - began < 5
-    assert wait_until(lambda: not alive(pid) and not alive(int((tmp_path / "child").read_text())), 2)
+    wait_for(lambda: not alive(pid) and not alive(int((tmp_path / "child").read_text())), 2)
 
 
 @pytest.mark.parametrize("moment", ["starting", "running a cell that holds the interpreter"])
@@ -207,7 +199,7 @@ time.sleep(600)
     assert alive(pid)
     parent.kill()
     parent.wait()
-    assert wait_until(lambda: not alive(pid), 3)
+    wait_for(lambda: not alive(pid), 3)
 
 
 def test_a_kernel_started_in_a_thread_outlives_the_thread(tmp_path: Path, sockets: Path) -> None:
@@ -215,7 +207,7 @@ def test_a_kernel_started_in_a_thread_outlives_the_thread(tmp_path: Path, socket
 
     def start() -> None:
         kernel.start()
-        assert wait_until(lambda: any(path.is_socket() for path in sockets.rglob("k-*")), 60)
+        wait_for(lambda: any(path.is_socket() for path in sockets.rglob("k-*")), 60)
 
     thread = threading.Thread(target=start)
     thread.start()
@@ -230,7 +222,7 @@ def test_a_kernel_that_dies_tells_how(tmp_path: Path) -> None:
     with Kernel("run-1", tmp_path, tmp_path / "run.log") as kernel:
         assert kernel.exit_code is None and kernel.pid is not None
         os.kill(kernel.pid, signal.SIGKILL)
-        assert wait_until(lambda: kernel.exit_code == -9, 5)
+        wait_for(lambda: kernel.exit_code == -9, 5)
 
 
 def test_a_socket_that_was_never_closed_keeps_no_client_waiting(tmp_path: Path) -> None:
