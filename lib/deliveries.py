@@ -100,10 +100,12 @@ def sync_ledger(layout: Layout, connection: Connection, source: str) -> None:
     known = dict(connection.execute("SELECT sequence, sha256 FROM deliveries WHERE source = ?", [source]).fetchall())
     ledger = read_ledger(layout, source)
     if lacking := known.items() - {(each.sequence, each.sha256) for each in ledger}:
-        raise StoredDataChanged(
-            f"raw/{source}/deliveries.jsonl: lacks delivery {min(lacking)[0]} as the warehouse knows it; restore raw "
-            "from the backup that the warehouse is from."
-        )
+        lacks = f"lacks delivery {min(lacking)[0]} as the warehouse knows it"
+        remedy = "restore raw from the backup that the warehouse is from."
+        if not ledger:
+            lacks = f"is not there, and the warehouse has {len(known)} deliveries of {source}"
+            remedy = f"name the data folder that they were taken in (--data-dir), or {remedy}"
+        raise StoredDataChanged(f"raw/{source}/deliveries.jsonl: {lacks}; {remedy}")
     unknown = [each for each in ledger if each.sequence not in known]
     if not unknown:
         return

@@ -18,11 +18,18 @@ WRITTEN = {
     "snowflake": "snowflake://account/database?schema=name",
     "bigquery": "bigquery://project/dataset",
 }
+PARTS = {"postgresql": ("host", "database"), "snowflake": ("account", "database"), "bigquery": ("project", "dataset")}
 CREDENTIALS = {
     "postgresql": "give them as PGUSER and PGPASSWORD or in ~/.pgpass",
     "snowflake": "give them as SNOWFLAKE_USER and SNOWFLAKE_PASSWORD or in connections.toml",
     "bigquery": "let the driver find its own (gcloud auth application-default login, GOOGLE_APPLICATION_CREDENTIALS)",
 }
+OPTIONS = {
+    "postgresql": "takes no option but schema: give others as libpq's own variables, PGSSLMODE and the like",
+    "snowflake": "takes no option but schema: give others in connections.toml",
+    "bigquery": "takes no option",
+}
+NAMES = "in lower-case letters, digits and _, at most 63"
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _ACCOUNT = re.compile(r"[a-z0-9_][a-z0-9_.-]{0,254}")
 _USER = re.compile(r"[^/?#]*@")
@@ -62,16 +69,24 @@ def read_address(url: str) -> Address:
     scheme, _, rest = url.partition("://")
     if _USER.match(rest):
         raise UsageError(f"warehouse: its URL holds a user or password; leave them out and {CREDENTIALS[scheme]}.")
-    usage = UsageError(f"warehouse: must be written {WRITTEN[scheme]}, names in lower case, letters, digits and _.")
     try:
         parts = urlsplit(url)
         database, port = unquote(parts.path.removeprefix("/")), parts.port
         options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True)) if parts.query else {}
     except ValueError:
-        raise usage from None
+        raise _wrong(scheme, "its URL cannot be read: the port must be a number, every option have a value") from None
+    place, within = PARTS[scheme]
     schema = database if scheme == "bigquery" else options.pop("schema", DEFAULT_SCHEMA)
-    if options or parts.fragment or not _NAME.fullmatch(database) or not _NAME.fullmatch(schema):
-        raise usage
+    if options or parts.fragment:
+        raise _wrong(scheme, f"its URL {OPTIONS[scheme]}")
     if scheme != "postgresql" and (port or not _ACCOUNT.fullmatch(parts.hostname or "")):
-        raise usage
+        raise _wrong(scheme, f"its URL must name the {place} first, and no port")
+    if not _NAME.fullmatch(database):
+        raise _wrong(scheme, f"its URL must name a {within} {NAMES}")
+    if not _NAME.fullmatch(schema):
+        raise _wrong(scheme, f"its URL must name a schema {NAMES}")
     return Address(scheme, parts.hostname, port, database, schema)
+
+
+def _wrong(scheme: str, what: str) -> UsageError:
+    return UsageError(f"warehouse: {what}; it is written {WRITTEN[scheme]}.")

@@ -227,6 +227,22 @@ def test_an_older_ledger_is_told(quick: Clinic) -> None:
     assert result.message.startswith("raw/clinic/deliveries.jsonl: lacks delivery 2, which run 000002-")
 
 
+def test_another_data_folder_than_the_warehouses_is_told(quick: Clinic) -> None:
+    two_loads(quick)
+    before = quick.tables()
+    other = quick.folder / "other"
+    other.mkdir()
+    (quick.data_dir / "warehouse.db").rename(other / "warehouse.db")
+    shutil.rmtree(quick.data_dir)
+    other.rename(quick.data_dir)
+    result = load(quick, 4)
+    assert (result.exit_code, quick.tables()) == (6, before)
+    assert result.message == (
+        "raw/clinic/deliveries.jsonl: is not there, and the warehouse has 3 deliveries of clinic; name the data folder "
+        "that they were taken in (--data-dir), or restore raw from the backup that the warehouse is from."
+    )
+
+
 def test_the_announcement_is_one_line() -> None:
     behind = {"last_run": "000001-x", "lost_runs": ["000002-x"], "refresh": False}
     told = "the warehouse is older than the records: it"
