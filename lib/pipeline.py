@@ -27,6 +27,7 @@ from lib.state import write_state_copy
 from lib.store.place import Place, place_of
 from lib.template import Template
 from lib.warehouse import copy_aside, reading, writing
+from lib.warehouses.choose import kind_named
 
 
 class Progress(Protocol):
@@ -70,6 +71,7 @@ def run_pipeline(
     layout = Layout.at(place, settings.warehouse, settings.engine)
     layout.require_lasting_warehouse()
     require_installed(settings.engine)
+    kind_named(layout.kind)  # its driver too: before there is a folder or a lock
     layout.create()
     with hold_warehouse(layout, "run_pipeline.py run"), signals_as_interrupts():
         _prepare(layout, settings, options, progress)

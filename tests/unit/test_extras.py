@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -26,3 +27,14 @@ def test_the_command_is_for_this_very_environment(folder: Path, monkeypatch: pyt
     *_, option, python, verb, requirement = shlex.split(told)
     assert (option, verb, requirement) == ("--python", "install", REQUIREMENTS["sql"])
     assert Path(python).absolute() == Path(sys.executable)
+
+
+def test_a_run_without_its_driver_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "psycopg.py").write_text("raise ImportError")
+    monkeypatch.setenv("PYTHONPATH", str(hidden))
+    words = ["run", "--warehouse", "postgresql://127.0.0.1:1/visits", "--data-dir", str(tmp_path / "data")]
+    done = subprocess.run([sys.executable, "run_pipeline.py", *words], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "PostgreSQL's driver is not installed; it is the extra postgres" in done.stderr
+    assert not (tmp_path / "data").exists()
