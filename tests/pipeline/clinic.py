@@ -10,6 +10,7 @@ import csv
 import io
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -173,17 +174,36 @@ class Clinic:
 
     def command(self, *words: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
         """The real command on this clinic's config and data folder."""
+        return subprocess.run(
+            [sys.executable, str(ROOT / "run_pipeline.py"), *self._typed(*words)],
+            capture_output=True, text=True, timeout=timeout, cwd=self.folder, check=False,
+        )  # fmt: skip
+
+    def command_here(self, *words: str, first: Callable[[], object] = lambda: None) -> tuple[int | None, str]:
+        """The same in a fork of this process, which has imported everything, its notebooks replaced by the calls they
+        make: exit code, and all that it says. `first` is done in the fork before."""
+        from tests.faults.here import be_command
+        from tests.faults.trial import forked
+
+        told, typed = self.folder / "told", self._typed(*words)
+
+        def body() -> None:
+            first()
+            be_command(typed, told)
+
+        code = forked(body)
+        return code, told.read_text(errors="replace")
+
+    def _typed(self, *words: str) -> list[str]:
+        """The words of the command, with this clinic's config, written anew, and its data folder."""
         config = self.folder / "config.yaml"
         content = self._content()
         content["source"] = {"path": str(self.input), **content.get("source", {})}
         config.write_text(yaml.safe_dump(content))
-        head = [sys.executable, str(ROOT / "run_pipeline.py"), words[0]]
-        if words[0] not in ("diff", "history", "report", "sign"):  # these read records only
-            head += ["--config", str(config)]
-        return subprocess.run(
-            [*head, "--data-dir", self.store or str(self.data_dir), *words[1:]],
-            capture_output=True, text=True, timeout=timeout, cwd=self.folder, check=False,
-        )  # fmt: skip
+        given = (
+            [] if words[0] in ("diff", "history", "report", "sign") else ["--config", str(config)]
+        )  # of records only
+        return [words[0], *given, "--data-dir", self.store or str(self.data_dir), *words[1:]]
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Rows of the warehouse."""

@@ -18,13 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from lib.frames import facts, rejected, visits
 from lib.run import Run
 from lib.shown import is_marked
 from tests.faults import here
-from tests.faults.trial import forked
 from tests.pipeline.broken_files import SMALL, broken_file
 from tests.pipeline.clinic import ROOT, Clinic, csv_text, row
 from tests.pipeline.test_files_and_values import GOOD, HEADER, LENIENT, MALFORMED, REFUSED, VALUES, line
@@ -78,16 +76,9 @@ def every_case() -> dict[str, bytes]:
 
 
 def told_by(clinic: Clinic, *words: str, config: dict[str, Any] | None = None) -> tuple[int | None, str]:
-    """The command in a fork, its notebooks replaced by the calls they make: exit code, and what it says."""
-    settings = clinic.folder / "config.yaml"
-    source = {"path": str(clinic.input), **(config or {}).get("source", {})}
-    settings.write_text(yaml.safe_dump({**(config or {}), "source": source}))
-    told = clinic.folder / "told"
-    place = ["--data-dir", str(clinic.data_dir)]
-    if words[0] not in ("history", "report", "sign"):
-        place += ["--config", str(settings)]
-    code = forked(lambda: here.be_command([words[0], *place, *words[1:]], told))
-    return code, told.read_text(errors="replace")
+    """The command in a fork, by this config: exit code, and what it says."""
+    clinic.config = config or {}
+    return clinic.command_here(*words)
 
 
 def leaks(clinic: Clinic, *texts: str) -> list[str]:
@@ -227,18 +218,9 @@ def test_a_run_that_fails_in_a_library_which_quotes_the_value(library: str, tmp_
         exec(f"def fail(cell):\n{textwrap.indent(SPOILED[library], '    ')}", scope)
         scope["fail"](cell)
 
-    told = clinic.folder / "told"
-    settings = clinic.folder / "config.yaml"
-    settings.write_text(yaml.safe_dump({"source": {"path": str(clinic.input)}}))
-    words = ["run", "--config", str(settings), "--data-dir", str(clinic.data_dir), "--as-of", CLOCK]
-
-    def body() -> None:
-        here.STAGES["02_stage"] = spoil
-        here.be_command(words, told)
-
-    code = forked(body)
-    assert (code in (1, 7) and "details in the log" in told.read_text()) or code == 7
-    assert leaks(clinic, told.read_text()) == []
+    code, said = clinic.command_here("run", "--as-of", CLOCK, first=lambda: here.STAGES.update({"02_stage": spoil}))
+    assert (code in (1, 7) and "details in the log" in said) or code == 7
+    assert leaks(clinic, said) == []
     (log,) = (clinic.data_dir / "logs").glob("0*.log")
     assert "in fail" in log.read_text(), "the stack is kept"
     assert log.stat().st_mode & 0o777 == 0o600

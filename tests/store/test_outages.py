@@ -4,16 +4,12 @@ the exit code says which, and the next run needs no help. STORE_OUTAGE_STEP=1 ta
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
-import yaml
 
 from lib.record import read_manifests
 from lib.store import place
 from lib.verify import find_changes
-from tests.faults.here import be_command
-from tests.faults.trial import forked
 from tests.pipeline.clinic import Clinic, row
 from tests.servers.s3 import CUT, LOST, SECRET, S3Server
 from tests.store.conftest import move_to
@@ -21,38 +17,31 @@ from tests.store.conftest import move_to
 STEP = int(os.environ.get("STORE_OUTAGE_STEP", "31"))
 
 
-def ended(clinic: Clinic, told: Path) -> int | None:
-    """The exit code of the command, its notebooks replaced by their calls; its words in `told`."""
-    config = clinic.folder / "config.yaml"
-    config.write_text(yaml.safe_dump({"source": {"path": str(clinic.input)}, "warehouse": clinic.layout.url}))
-
-    def command() -> None:
-        place._working_copy.cache_clear()  # what this process has of the store is not the fork's
-        be_command(["run", "--config", str(config), "--data-dir", str(clinic.store)], told)
-
-    return forked(command)
+def ended(clinic: Clinic) -> tuple[int | None, str]:
+    """How a run of the command ends: exit code, and its words. What this process has of the store is not the fork's."""
+    return clinic.command_here("run", first=place._working_copy.cache_clear)
 
 
 def test_a_store_that_goes_away_leaves_the_tables_as_they_were(
     clinic: Clinic, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = clinic.folder / "told"
     clinic.deliver([row("V0")])
-    assert ended(clinic, told) == 0, told.read_text()
+    assert ended(clinic)[0] == 0
     clinic.deliver([row("V1")])
     with s3_server.answering(lambda number: None) as requests:
-        assert ended(clinic, told) == 0, told.read_text()
+        assert ended(clinic)[0] == 0
     codes = {}
     for last in range(1, len(requests), STEP):
         before = clinic.facts()
         clinic.deliver([row(f"W{last}")])
         with s3_server.answering(lambda number, last=last: CUT if number >= last else None):  # type: ignore[misc]
-            code = codes[last] = ended(clinic, told)
-        words = told.read_text()
+            code, words = ended(clinic)
+        codes[last] = code
         assert "Traceback" not in words and SECRET not in words
         new = clinic.facts() != before
         assert code in ((0, 8) if new else (7,)), (last, code, new, words)
-        assert ended(clinic, told) == 0, (last, told.read_text())
+        code, words = ended(clinic)
+        assert code == 0, (last, words)
         assert clinic.facts().keys() == {*before, f"W{last}"}, last
     assert {7, 8} <= set(codes.values()), codes
     place._working_copy.cache_clear()
@@ -67,9 +56,9 @@ def test_a_store_that_stumbles_holds_nothing_up(clinic: Clinic, s3_server: S3Ser
     """Every fifth request is refused for a while, cut off, or done without an answer."""
     answers = (503, CUT, LOST, 500)
     clinic.deliver([row("V0")])
-    told = clinic.folder / "told"
     with s3_server.answering(lambda number: answers[number // 5 % 4] if number % 5 == 0 else None):
-        assert ended(clinic, told) == 0, told.read_text()
+        code, words = ended(clinic)
+    assert code == 0, words
     assert clinic.facts().keys() == {"V0"}
     place._working_copy.cache_clear()
     assert find_changes(clinic.layout) == []
