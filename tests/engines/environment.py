@@ -6,6 +6,7 @@ benchmarks/out, which no commit holds, under the lock's hash.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -28,29 +29,29 @@ def spark_python() -> Path:
     """The interpreter of the environment."""
     key = hashlib.sha256(LOCK.read_bytes() + sys.executable.encode() + sys.version.encode()).hexdigest()[:12]
     folder = KEPT / f"spark-{key}"
-    python = folder / "bin" / "python"
-    if not (folder / "ready").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
-        site = next((folder / "lib").glob("python*/site-packages"))
-        (site / "layer.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
-        if uv := shutil.which("uv"):
-            installer = [uv, "pip", "install", "--python", str(python), "--quiet"]
-        else:
-            installer = [
-                _with_pip(),
-                "-m",
-                "pip",
-                "--python",
-                str(python),
-                "--disable-pip-version-check",
-                "install",
-                "-qq",
-            ]
-            installer += ["--ignore-installed", "--no-deps"]
-        subprocess.run([*installer, "--require-hashes", "-r", str(LOCK)], check=True)
-        (folder / "ready").touch()
+    python, ready = folder / "bin" / "python", folder / "ready"
+    if ready.exists():
+        return python
+    KEPT.mkdir(parents=True, exist_ok=True)
+    with (KEPT / f"spark-{key}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run side by side, and each would make it
+        if not ready.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of one that was stopped
+            _make(folder, python)
+            ready.touch()
     return python
+
+
+def _make(folder: Path, python: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    site = next((folder / "lib").glob("python*/site-packages"))
+    (site / "layer.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    if uv := shutil.which("uv"):
+        installer = [uv, "pip", "install", "--python", str(python), "--quiet"]
+    else:
+        installer = [_with_pip(), "-m", "pip", "--python", str(python), "--disable-pip-version-check", "install", "-qq"]
+        installer += ["--ignore-installed", "--no-deps"]
+    subprocess.run([*installer, "--require-hashes", "-r", str(LOCK)], check=True)
 
 
 def _with_pip() -> str:

@@ -5,6 +5,7 @@ Each is made from a hashed lock beside this file, once, in a folder that git ign
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -45,12 +46,13 @@ def made_once(name: str, content: bytes, make: Callable[[Path], None]) -> Path:
     if folder.exists():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    half = folder.with_name(f"{folder.name}.{os.getpid()}")
-    make(half)
-    try:
-        half.rename(folder)
-    except OSError:  # another process made it meanwhile
-        shutil.rmtree(half, ignore_errors=True)
+    half = folder.with_name(f"{folder.name}.half")
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run side by side, and each would make it
+        if not folder.exists():
+            shutil.rmtree(half, ignore_errors=True)  # of one that was stopped
+            make(half)
+            half.rename(folder)
     return folder
 
 
