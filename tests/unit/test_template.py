@@ -19,7 +19,8 @@ from lib import template_start
 from lib.kernels import Kernel
 from lib.layout import NOTEBOOKS
 from lib.template import LONG_IMPORTS, Template
-from tests.unit.test_kernels import ROOT, alive, answer, wait_until
+from tests.unit.test_kernels import ROOT, alive, answer
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(not Template.supported, reason="kernels are forked on Linux only")
 
@@ -99,13 +100,13 @@ def test_how_a_fork_ended_is_told(tmp_path: Path, template: Template) -> None:
     with forked(template, tmp_path) as kernel:
         assert kernel.exit_code is None and kernel.pid is not None
         os.kill(kernel.pid, signal.SIGKILL)
-        assert wait_until(lambda: kernel.exit_code == -9, 5)
+        wait_for(lambda: kernel.exit_code == -9, 5)
 
 
 def test_what_a_fork_writes_goes_to_its_log(tmp_path: Path, template: Template) -> None:
     with forked(template, tmp_path) as kernel:
         answer(kernel, "import os; os.write(2, b'disk error\\n')")
-        assert wait_until(lambda: "disk error" in (tmp_path / "run.log").read_text(), 5)
+        wait_for(lambda: "disk error" in (tmp_path / "run.log").read_text(), 5)
 
 
 def test_forks_die_with_their_template_and_kernels_start_without_it(tmp_path: Path) -> None:
@@ -113,7 +114,7 @@ def test_forks_die_with_their_template_and_kernels_start_without_it(tmp_path: Pa
         assert kernel.pid is not None
         pid = kernel.pid
         os.kill(parent_of(pid), signal.SIGKILL)
-        assert wait_until(lambda: not alive(pid), 5)
+        wait_for(lambda: not alive(pid), 5)
         assert kernel.exit_code == -9
         with forked(template, tmp_path) as fresh:
             assert fresh.pid is not None and parent_of(fresh.pid) == os.getpid()
@@ -140,7 +141,7 @@ time.sleep(600)
     assert all(map(alive, processes))
     parent.kill()
     parent.wait()
-    assert wait_until(lambda: not any(map(alive, processes)), 3)
+    wait_for(lambda: not any(map(alive, processes)), 3)
 
 
 def test_an_answer_that_nobody_waited_for_is_not_taken_for_another(tmp_path: Path, template: Template) -> None:
