@@ -7,6 +7,7 @@ of it. A delivery that the warehouse does not know yet is pending.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -70,6 +71,31 @@ class Batch:
         return self.kind in ("new", "held")
 
 
+class Ledger:
+    """Every delivery ever taken from a source, in sequence, found by its path and by its bytes."""
+
+    def __init__(self, deliveries: Iterable[Delivery]) -> None:
+        self.next_sequence = 1
+        self._last_of: dict[str, Delivery] = {}
+        self._snapshots: dict[str, str] = {}
+        for each in deliveries:
+            self.add(each)
+
+    def add(self, delivery: Delivery) -> None:
+        """One that was taken after all others."""
+        self.next_sequence = delivery.sequence + 1
+        self._last_of[delivery.path] = delivery
+        self._snapshots.setdefault(delivery.sha256, delivery.snapshot)
+
+    def last_of(self, path: str) -> Delivery | None:
+        """The last delivery of a path."""
+        return self._last_of.get(path)
+
+    def snapshot_of(self, sha256: str) -> str | None:
+        """The name of the file that keeps these bytes already."""
+        return self._snapshots.get(sha256)
+
+
 def ledger_file(layout: Layout, source: str) -> Path:
     return layout.raw / source / "deliveries.jsonl"
 
@@ -85,11 +111,9 @@ def read_ledger(layout: Layout, source: str) -> list[Delivery]:
     return [Delivery(**entry) for entry in read_lines(ledger_file(layout, source))]
 
 
-def record_delivery(layout: Layout, connection: Connection, delivery: Delivery) -> None:
-    """Append a taken delivery to the ledger, then make it pending in the warehouse."""
+def append_delivery(layout: Layout, delivery: Delivery) -> None:
+    """Append a taken delivery to the ledger; `sync_ledger` makes it pending."""
     append_line(ledger_file(layout, delivery.source), asdict(delivery))
-    layout.publish()
-    sync_ledger(layout, connection, delivery.source)
 
 
 def sync_ledger(layout: Layout, connection: Connection, source: str) -> None:

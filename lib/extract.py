@@ -9,7 +9,17 @@ import pandas as pd
 from lib.clock import instant_text, parse_instant, short_instant
 from lib.config import resolve
 from lib.decisions import record_decision
-from lib.deliveries import Batch, Delivery, Standing, choose_batch, read_ledger, record_delivery, standings
+from lib.deliveries import (
+    Batch,
+    Delivery,
+    Ledger,
+    Standing,
+    append_delivery,
+    choose_batch,
+    read_ledger,
+    standings,
+    sync_ledger,
+)
 from lib.errors import DeliveryRefused
 from lib.raw import find_snapshot, take_delivery
 from lib.run import Run
@@ -43,10 +53,10 @@ def take_deliveries(run: Run, offers: list[Offer]) -> list[Delivery]:
     Raises DeliveryRefused for a file that cannot be taken; what was taken before it stays pending. Raises
     TemporaryFailure when the database of a query is away, UsageError when it refuses the query.
     """
-    taken = []
-    with writing(run.layout) as connection:
+    ledger = Ledger(read_ledger(run.layout, run.source))
+    taken: list[Delivery] = []
+    try:
         for offer in offers:
-            ledger = read_ledger(run.layout, run.source)
             delivery = take_delivery(
                 run.layout,
                 offer,
@@ -57,8 +67,14 @@ def take_deliveries(run: Run, offers: list[Offer]) -> list[Delivery]:
                 kind=format_of(offer.name, run.settings),
             )
             if delivery:
-                record_delivery(run.layout, connection, delivery)
+                append_delivery(run.layout, delivery)
+                ledger.add(delivery)
                 taken.append(delivery)
+    finally:
+        if taken:
+            run.layout.publish()
+            with writing(run.layout) as connection:
+                sync_ledger(run.layout, connection, run.source)
     return taken
 
 

@@ -11,7 +11,7 @@ from typing import IO, cast
 
 from lib.clock import file_stamp, parse_instant
 from lib.config import FileFormat
-from lib.deliveries import Delivery
+from lib.deliveries import Delivery, Ledger
 from lib.errors import DeliveryRefused, StoredDataChanged
 from lib.files import CHUNK_BYTES, TEMPORARY_PREFIX, sha256_of_file, sync_folder
 from lib.layout import Layout
@@ -22,7 +22,7 @@ from lib.sources.interface import Offer
 def take_delivery(
     layout: Layout,
     offer: Offer,
-    ledger: list[Delivery],
+    ledger: Ledger,
     *,
     source: str,
     clock: str,
@@ -35,18 +35,18 @@ def take_delivery(
     Raises DeliveryRefused for a file that cannot be taken; TemporaryFailure and UsageError for a query that gave no
     result. Nothing is kept then.
     """
-    last = next((each for each in reversed(ledger) if each.path == offer.key), None)
+    last = ledger.last_of(offer.key)
     if last and offer.is_still(last):
         return None
     folder = layout.raw / source
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    sequence = ledger[-1].sequence + 1 if ledger else 1
+    sequence = ledger.next_sequence
     copy = folder / f"{TEMPORARY_PREFIX}{sequence:06d}"
     try:
         sha256, size = offer.copy_to(copy)
         if last and sha256 == last.sha256:
             return None
-        known = next((each.snapshot for each in ledger if each.sha256 == sha256), None)
+        known = ledger.snapshot_of(sha256)
         snapshot = known or f"{sequence:06d}_{file_stamp(parse_instant(clock))}_{sha256[:12]}{_ending(copy, kind)}"
         if not known:
             copy.replace(folder / snapshot)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lib import validate
+from lib import deliveries, extract, validate
 from lib.decisions import discard_delivery, reinstate_delivery
 from lib.errors import UsageError
 from lib.files import read_json, read_lines
@@ -453,3 +453,27 @@ def test_a_delivery_is_discarded_once(held: Clinic) -> None:
     with pytest.raises(UsageError, match="delivery 2 of clinic is discarded; only pending or held or refused ones"):
         discard_delivery(layout_of(held), "clinic", 2, "twice")
     assert journal(held) == [("discard", 2, "once")]
+
+
+def test_the_ledger_is_read_no_more_often_for_many_files_than_for_one(
+    quick: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a folder in which files pile up makes every run slower than the one before."""
+    reads = []
+    read_ledger = deliveries.read_ledger
+
+    def counted(*place: Any) -> Any:
+        reads.append(place)
+        return read_ledger(*place)
+
+    for module in (deliveries, extract):
+        monkeypatch.setattr(module, "read_ledger", counted)
+    found = {}
+    for new in (1, 30):
+        for number in range(new):
+            quick.deliver([on(1, f"V{new}-{number}")], f"{new}-{number:02d}.csv")
+        reads.clear()
+        assert quick.run(DAY_1, source=quick.input.parent).exit_code == 0
+        found[new] = len(reads)
+    assert 0 < found[30] <= found[1], found
+    assert quick.statuses() == ["loaded"] * 31

@@ -14,10 +14,10 @@ from lib.deliveries import (
     Batch,
     Delivery,
     Standing,
+    append_delivery,
     choose_batch,
     ledger_file,
     mark,
-    record_delivery,
     standings,
     sync_ledger,
 )
@@ -138,7 +138,8 @@ def record_run(layout: Layout, run_id: str, started: str, *marks: dict[str, Any]
 
 def test_a_taken_delivery_is_pending_in_the_warehouse_even_when_a_crash_came_between(layout: Layout) -> None:
     connection = open_warehouse(layout)
-    record_delivery(layout, connection, delivery(1))
+    append_delivery(layout, delivery(1))
+    sync_ledger(layout, connection, "clinic")
     connection.close()
     append_line(ledger_file(layout, "clinic"), asdict(delivery(2)))
     with ledger_file(layout, "clinic").open("ab") as torn:

@@ -16,7 +16,7 @@ import pytest
 
 from lib import raw
 from lib.config import ROOT
-from lib.deliveries import Delivery
+from lib.deliveries import Delivery, Ledger
 from lib.errors import DeliveryRefused, StoredDataChanged
 from lib.layout import Layout
 from lib.raw import check_snapshot, find_snapshot, open_snapshot, take_delivery
@@ -25,13 +25,13 @@ from lib.sources.files import FileOffer, list_offers
 CLOCK = "2025-03-02T00:00:00.000000+00:00"
 
 
-class Ledger:
+class Taking:
     """Takes one file after another, as runs do."""
 
     def __init__(self, folder: Path) -> None:
         self.layout = Layout.at(folder / "data", None)
         self.layout.create()
-        self.entries: list[Delivery] = []
+        self.ledger = Ledger([])
         self.file = folder / "visits.csv"
 
     @property
@@ -43,15 +43,15 @@ class Ledger:
         if content is not None:
             path.write_bytes(content)
         offer = FileOffer(path, str(path))
-        taken = take_delivery(self.layout, offer, self.entries, source="clinic", clock=CLOCK, run_id="000001-x")
+        taken = take_delivery(self.layout, offer, self.ledger, source="clinic", clock=CLOCK, run_id="000001-x")
         if taken:
-            self.entries.append(taken)
+            self.ledger.add(taken)
         return taken
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(tmp_path)
+def ledger(tmp_path: Path) -> Taking:
+    return Taking(tmp_path)
 
 
 # What the source offers
@@ -95,7 +95,7 @@ def test_a_glob_is_its_files_in_name_order(pattern: str, found: list[str], inbox
 def test_a_named_file_is_offered_even_when_it_is_not_there(tmp_path: Path) -> None:
     assert names(tmp_path / "gone.csv") == ["gone.csv"]
     with pytest.raises(DeliveryRefused, match=r"^gone\.csv: does not exist; check source\.path"):
-        Ledger(tmp_path).take(None, "gone.csv")
+        Taking(tmp_path).take(None, "gone.csv")
 
 
 def test_keys_are_relative_inside_the_project_and_absolute_outside(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_keys_are_relative_inside_the_project_and_absolute_outside(tmp_path: Pat
 # What is taken
 
 
-def test_the_snapshot_is_the_bytes_as_received_named_by_sequence_time_and_hash(ledger: Ledger) -> None:
+def test_the_snapshot_is_the_bytes_as_received_named_by_sequence_time_and_hash(ledger: Taking) -> None:
     content = b"\xff\x00 any bytes \r\n"
     taken = ledger.take(content)
     assert taken is not None
@@ -122,14 +122,14 @@ def test_the_snapshot_is_the_bytes_as_received_named_by_sequence_time_and_hash(l
     assert check_snapshot(ledger.layout, taken) == snapshot
 
 
-def test_a_b_a_are_three_deliveries_over_two_snapshots(ledger: Ledger) -> None:
+def test_a_b_a_are_three_deliveries_over_two_snapshots(ledger: Taking) -> None:
     taken = [ledger.take(content) for content in (b"A", b"B", b"A")]
     assert [each and each.sequence for each in taken] == [1, 2, 3]
     assert len(ledger.snapshots) == 2
     assert taken[0] and taken[2] and taken[2].snapshot == taken[0].snapshot
 
 
-def test_an_unchanged_path_is_no_delivery_though_it_was_touched(ledger: Ledger) -> None:
+def test_an_unchanged_path_is_no_delivery_though_it_was_touched(ledger: Taking) -> None:
     assert ledger.take(b"A") is not None
     os.utime(ledger.file, (1, 1))
     assert ledger.take() is None
@@ -137,18 +137,18 @@ def test_an_unchanged_path_is_no_delivery_though_it_was_touched(ledger: Ledger) 
     assert len(ledger.snapshots) == 1
 
 
-def test_the_same_bytes_on_another_path_are_a_delivery_without_a_second_snapshot(ledger: Ledger) -> None:
+def test_the_same_bytes_on_another_path_are_a_delivery_without_a_second_snapshot(ledger: Taking) -> None:
     assert ledger.take(b"A") is not None
     taken = ledger.take(b"A", "other.csv")
     assert taken is not None and (taken.sequence, taken.name) == (2, "other.csv")
     assert len(ledger.snapshots) == 1
 
 
-def test_another_content_of_the_same_size_is_a_delivery(ledger: Ledger) -> None:
+def test_another_content_of_the_same_size_is_a_delivery(ledger: Taking) -> None:
     assert ledger.take(b"A") and ledger.take(b"B")
 
 
-def test_gzip_is_told_by_its_bytes(ledger: Ledger) -> None:
+def test_gzip_is_told_by_its_bytes(ledger: Taking) -> None:
     for content, suffix in ((b"\x1f\x8b not more", ".csv.gz"), (b"\x1f", ".csv")):
         taken = ledger.take(content)
         assert taken and taken.snapshot.endswith(sha256(content).hexdigest()[:12] + suffix)
@@ -192,7 +192,7 @@ def empty(path: Path) -> None:
 )
 @pytest.mark.parametrize("had_a_file_before", [False, True])
 def test_refused_within_a_second(
-    make: Callable[[Path], None], said: str, had_a_file_before: bool, ledger: Ledger
+    make: Callable[[Path], None], said: str, had_a_file_before: bool, ledger: Taking
 ) -> None:
     if had_a_file_before:
         ledger.take(b"A")
@@ -208,7 +208,7 @@ def test_refused_within_a_second(
 
 @pytest.mark.timeout(10)
 def test_a_file_that_becomes_a_fifo_while_it_is_opened_hangs_nobody(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    ledger: Taking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     os.mkfifo(ledger.file)
     answers = iter([True])
@@ -262,7 +262,7 @@ def cut(path: Path, number: int) -> None:
 
 @pytest.mark.parametrize("change", [appended, rewritten_alike, cut])
 def test_a_file_that_changes_once_is_read_again(
-    change: Callable[[Path, int], None], ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    change: Callable[[Path, int], None], ledger: Taking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger.file.write_bytes(b"0123456789" * 3)
     writer = Writer(monkeypatch, ledger.file, 1, change)
@@ -275,7 +275,7 @@ def test_a_file_that_changes_once_is_read_again(
 
 @pytest.mark.parametrize("change", [appended, rewritten_alike, cut])
 def test_a_file_that_changes_twice_is_refused(
-    change: Callable[[Path, int], None], ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    change: Callable[[Path, int], None], ledger: Taking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger.file.write_bytes(b"0123456789" * 3)
     writer = Writer(monkeypatch, ledger.file, 9, change)
@@ -285,7 +285,7 @@ def test_a_file_that_changes_twice_is_refused(
     assert ledger.snapshots == [], "nothing is left behind"
 
 
-def test_a_file_replaced_by_rename_is_taken_whole(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_replaced_by_rename_is_taken_whole(ledger: Taking, monkeypatch: pytest.MonkeyPatch) -> None:
     """The recommended way: the reader keeps the old file, the next run takes the new one."""
 
     def replaced(path: Path, number: int) -> None:
@@ -303,7 +303,7 @@ def test_a_file_replaced_by_rename_is_taken_whole(ledger: Ledger, monkeypatch: p
 # What is kept
 
 
-def test_an_altered_snapshot_is_told(ledger: Ledger) -> None:
+def test_an_altered_snapshot_is_told(ledger: Taking) -> None:
     taken = ledger.take(b"ABC")
     assert taken is not None
     (snapshot,) = ledger.snapshots
@@ -315,7 +315,7 @@ def test_an_altered_snapshot_is_told(ledger: Ledger) -> None:
         check_snapshot(ledger.layout, taken)
 
 
-def test_a_snapshot_is_hashed_as_it_is_read_to_its_end_and_each_byte_once(ledger: Ledger) -> None:
+def test_a_snapshot_is_hashed_as_it_is_read_to_its_end_and_each_byte_once(ledger: Taking) -> None:
     taken = ledger.take(b"0123456789")
     assert taken is not None
     with open_snapshot(ledger.layout, taken) as stream:
@@ -332,7 +332,7 @@ def test_a_snapshot_is_hashed_as_it_is_read_to_its_end_and_each_byte_once(ledger
         assert stream.read(5) == b"01234"
 
 
-def test_what_is_refused_of_an_altered_snapshot_is_told_as_altered(ledger: Ledger) -> None:
+def test_what_is_refused_of_an_altered_snapshot_is_told_as_altered(ledger: Taking) -> None:
     taken = ledger.take(b"0123456789")
     assert taken is not None
     ledger.snapshots[0].chmod(0o600)
@@ -345,7 +345,7 @@ def test_what_is_refused_of_an_altered_snapshot_is_told_as_altered(ledger: Ledge
         raise DeliveryRefused("of bytes that nobody delivered")
 
 
-def test_a_run_hashes_no_snapshot_twice_that_it_wrote(ledger: Ledger) -> None:
+def test_a_run_hashes_no_snapshot_twice_that_it_wrote(ledger: Taking) -> None:
     taken = ledger.take(b"ABC")
     assert taken is not None
     with patch("lib.raw.sha256_of_file", side_effect=AssertionError):
@@ -356,7 +356,7 @@ def test_a_run_hashes_no_snapshot_twice_that_it_wrote(ledger: Ledger) -> None:
             find_snapshot(ledger.layout, replace(taken, sequence=2), taken.taken_by)
 
 
-def test_a_missing_snapshot_is_told(ledger: Ledger) -> None:
+def test_a_missing_snapshot_is_told(ledger: Taking) -> None:
     taken = ledger.take(b"ABC")
     assert taken is not None
     with pytest.raises(StoredDataChanged, match="the snapshot is missing; restore it from a backup"):
@@ -366,7 +366,7 @@ def test_a_missing_snapshot_is_told(ledger: Ledger) -> None:
         check_snapshot(ledger.layout, taken)
 
 
-def test_a_copy_cut_by_a_write_error_leaves_nothing(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_cut_by_a_write_error_leaves_nothing(ledger: Taking, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger.file.write_bytes(b"0123456789")
 
     def full(handle: int) -> None:
