@@ -53,8 +53,7 @@ def committed(data_dir: Path, run: int) -> float | None:
 
 def closed(data_dir: Path, run: int) -> float | None:
     """When the run's page was written, the last thing that a run does but for the index; None before it."""
-    runs = data_dir / "runs"
-    records = sorted(each for each in runs.iterdir() if each.name.startswith("0")) if runs.exists() else []
+    records = sorted(data_dir.glob("runs/0*"))
     page = records[run] / "report.html" if len(records) > run else None
     return page.stat().st_mtime if page and page.exists() else None
 

@@ -5,7 +5,6 @@ Nothing of the user's is read or written: home, settings, kernels, browser profi
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -25,6 +24,8 @@ from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
+
+from tests.waiting import turn
 
 ROOT = Path(__file__).resolve().parents[1]
 NEEDED = (
@@ -150,8 +151,7 @@ def find_chromium() -> tuple[str, str] | None:
 
 def require_chromium() -> tuple[str, str]:
     """Browser and driver. Root on Debian gets them from its packages; for others, the test fails and says how."""
-    with Path(__file__).open() as turn:  # one worker at a time
-        fcntl.flock(turn, fcntl.LOCK_EX)
+    with turn(Path(__file__)):
         if find_chromium() is None and os.geteuid() == 0 and shutil.which("apt-get"):
             environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
             for words in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", *PACKAGES]):

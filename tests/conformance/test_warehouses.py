@@ -203,8 +203,8 @@ def test_all_commands_work(clinic: Clinic) -> None:
         (["diff", "1", "2"], ""),
         (["report"], ""),
     ):
-        code, told = clinic.command_here(*words)
-        assert code == 0 and said in told, (words, told)
+        done = clinic.command(*words)
+        assert done.returncode == 0 and said in done.stdout, (words, done.stdout + done.stderr)
     copied = Clinic(clinic.folder / "restored", kind=clinic.layout.like(backup).kind)
     shutil.copytree(backup, copied.data_dir)
     assert copied.tables() == clinic.tables()

@@ -6,7 +6,6 @@ benchmarks/out, which no commit holds, under the lock's hash.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -14,6 +13,8 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+
+from tests.waiting import turn
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = Path(__file__).with_name("requirements-spark.lock")
@@ -33,8 +34,7 @@ def spark_python() -> Path:
     if ready.exists():
         return python
     KEPT.mkdir(parents=True, exist_ok=True)
-    with (KEPT / f"spark-{key}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run side by side, and each would make it
+    with turn(KEPT / f"spark-{key}.lock"):  # tests run side by side, and each would make it
         if not ready.exists():
             shutil.rmtree(folder, ignore_errors=True)  # of one that was stopped
             _make(folder, python)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import subprocess
@@ -15,6 +14,8 @@ from typing import Any
 import nbformat
 import pytest
 import yaml
+
+from tests.waiting import turn
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("01_extract", "02_stage", "03_validate", "04_load", "05_analytics")
@@ -119,8 +120,7 @@ def sequence(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bench, dict[str,
     shared = (shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared) / "sequence"
     shared.mkdir(exist_ok=True)
     bench, told = Bench(shared), shared / "told.json"
-    with (shared / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with turn(shared / "lock"):
         if not told.exists():
             bench.deliver(delivery(), "<b>visits & co.csv")
             ran = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import fcntl
 import hashlib
 import tarfile
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from selenium import webdriver
 
 from tests.npm import npm
 from tests.pipeline.clinic import ROOT
+from tests.waiting import turn
 
 PACKAGE = "axe-core@4.14.1"
 INTEGRITY = "sha512-FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ=="
@@ -49,8 +49,7 @@ def axe_source() -> str:
     name, _, version = PACKAGE.partition("@")
     archive = CACHE / f"{name}-{version}.tgz"
     CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "turn").open("w") as turn:  # one worker at a time
-        fcntl.flock(turn, fcntl.LOCK_EX)
+    with turn(CACHE / "turn"):
         if not archive.exists() or _integrity(archive) != INTEGRITY:
             _fetch()
     if not archive.exists():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 
 import pytest
 
 from tests.pages.endings import KINDS, History, make_history, records_of
 from tests.pipeline.clinic import Clinic
+from tests.waiting import turn
 
 
 @pytest.fixture(scope="session")
@@ -18,8 +18,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> History:
     folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "pages"
     folder.mkdir(exist_ok=True)
     clinic = Clinic(folder, {"source": {"path": str(folder / "inbox" / "*.csv")}})
-    with (folder / "turn").open("w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
+    with turn(folder / "turn"):
         if not (folder / "made").exists():
             make_history(clinic)
             (folder / "made").touch()

@@ -200,10 +200,10 @@ class Clinic:
         content = self._content()
         content["source"] = {"path": str(self.input), **content.get("source", {})}
         config.write_text(yaml.safe_dump(content))
-        given = (
-            [] if words[0] in ("diff", "history", "report", "sign") else ["--config", str(config)]
-        )  # of records only
-        return [words[0], *given, "--data-dir", self.store or str(self.data_dir), *words[1:]]
+        place = ["--data-dir", self.store or str(self.data_dir)]
+        if words[0] not in ("diff", "history", "report", "sign"):  # these read records only
+            place += ["--config", str(config)]
+        return [words[0], *place, *words[1:]]
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Rows of the warehouse."""

@@ -191,7 +191,7 @@ def test_two_at_once_one_wins_the_other_names_it(clinic: Clinic) -> None:
     clinic.deliver([row("V1")])
     first = start(clinic, "--as-of", "2025-03-02T00:00:00Z")
     try:
-        wait_for(lambda: kernels_with(clinic.data_dir))
+        wait_for(lambda: kernels_with(clinic.data_dir), 90)
         second = clinic.command("run")
         assert second.returncode == 5
         assert f"process {first.pid} " in second.stderr
@@ -205,7 +205,7 @@ def test_two_at_once_one_wins_the_other_names_it(clinic: Clinic) -> None:
 def test_an_interrupt_rolls_back_and_leaves_no_kernel(clinic: Clinic, number: signal.Signals, code: int) -> None:
     clinic.deliver([row("V1")])
     process = start(clinic, "--as-of", "2025-03-02T00:00:00Z")
-    wait_for(lambda: kernels_with(clinic.data_dir))
+    wait_for(lambda: kernels_with(clinic.data_dir), 90)
     os.kill(process.pid, number)
     out, errors = process.communicate(timeout=120)
     assert process.returncode == code, out + errors
@@ -263,7 +263,7 @@ def test_an_interrupt_after_the_commit_is_loaded_with_an_incomplete_report_that_
 ) -> None:
     clinic.deliver([row("V1")])
     process = start(clinic, "--as-of", "2025-03-02T00:00:00Z")
-    wait_for(lambda: list((clinic.data_dir / "runs").glob("0*/04_load.ipynb")))
+    wait_for(lambda: list((clinic.data_dir / "runs").glob("0*/04_load.ipynb")), 90)
     os.kill(process.pid, signal.SIGINT)
     out, errors = process.communicate(timeout=120)
     assert process.returncode == 8, out + errors

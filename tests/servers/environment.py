@@ -5,7 +5,6 @@ Each is made from a hashed lock beside this file, once, in a folder that git ign
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from lib.config import ROOT
+from tests.waiting import turn
 
 HERE = Path(__file__).parent
 
@@ -47,8 +47,7 @@ def made_once(name: str, content: bytes, make: Callable[[Path], None]) -> Path:
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     half = folder.with_name(f"{folder.name}.half")
-    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run side by side, and each would make it
+    with turn(folder.with_name(f"{folder.name}.lock")):  # tests run side by side, and each would make it
         if not folder.exists():
             shutil.rmtree(half, ignore_errors=True)  # of one that was stopped
             make(half)

@@ -6,7 +6,6 @@ import base64
 import io
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from lib.figures import nothing_to_draw, png
 from lib.kernels import Kernel
 from lib.layout import NOTEBOOKS
 from tests.unit.test_kernels import ROOT
+from tests.waiting import wait_for
 
 SHOW = "from lib.figures import nothing_to_draw, show\n"
 SHOW_ONE = SHOW + "show(nothing_to_draw('{0}'))"
@@ -109,7 +109,4 @@ def test_a_fork_ends_when_nobody_reads_what_it_draws(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as killed:
         assert killed.stdout is not None
         status = Path(f"/proc/{int(killed.stdout.readline())}/stat")
-    until = time.monotonic() + 20
-    while status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z":
-        assert time.monotonic() < until, "it waits"
-        time.sleep(0.02)
+    wait_for(lambda: not status.exists() or status.read_text().rpartition(")")[2].split()[0] == "Z", 20)
