@@ -11,6 +11,9 @@ from lib.kernels import Kernel
 from lib.run import Run
 from lib.template import LONG_IMPORTS, Template
 
+DRAWERS = {"05_analytics": 3}
+"""How many draw for a notebook that shows more than one picture."""
+
 
 class KernelsAhead:
     """One kernel a notebook. Those that have something to do first are started at once, each other one when the
@@ -19,11 +22,18 @@ class KernelsAhead:
 
     def __init__(self, run: Run, names: Sequence[str], template: Template | None) -> None:
         self._waiting = {
-            name: Kernel(run.run_id, ROOT, run.log, template, LONG_IMPORTS.get(name, ()) if template else ())
+            name: Kernel(
+                run.run_id,
+                ROOT,
+                run.log,
+                template,
+                LONG_IMPORTS.get(name, ()) if template else (),
+                DRAWERS.get(name, 1),
+            )
             for name in names
         }
         self._ahead = template is not None
-        self._start([*names[:1], *(name for name in names if name in LONG_IMPORTS)])
+        self._start([*names[:1], *(name for name in names[1:] if name in LONG_IMPORTS)])
 
     def take(self, name: str) -> Kernel:
         """The notebook's kernel, which the caller stops; the next one begins to start."""

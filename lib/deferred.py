@@ -51,6 +51,28 @@ def left_out(*modules: str) -> Iterator[None]:
             sys.modules.pop(name, None)
 
 
+class _Hollow(ModuleType):
+    """Stands in `sys.modules` for a module of which only names are wanted: each is an empty class."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return type(name, (), {"__module__": self.__name__})
+
+
+@contextmanager
+def hollow(*modules: str) -> Iterator[None]:
+    """While the block lasts, each module is there and empty, unless it is imported already: for what libraries import
+    by name and then do not use."""
+    absent = [name for name in modules if name not in sys.modules]
+    sys.modules.update((name, _Hollow(name)) for name in absent)
+    try:
+        yield
+    finally:
+        for name in absent:
+            sys.modules.pop(name, None)
+
+
 @contextmanager
 def imports_of_the_command() -> Iterator[None]:
     """While the modules load that run the notebooks: without what papermill has for files on other machines, and
@@ -63,3 +85,12 @@ def imports_of_the_command() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@contextmanager
+def imports_of_the_page() -> Iterator[None]:
+    """While nbconvert loads: without its server, and without what its reader of markup has for selectors and for bytes
+    of unknown encoding. Two fifths of it are such."""
+    defer("soupsieve")
+    with left_out("charset_normalizer", *FORMATS_OF_TEXT), hollow("nbconvert.postprocessors.serve"):
+        yield

@@ -16,11 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import papermill as pm  # type: ignore[import-untyped]
 from jupyter_core.utils import ensure_event_loop
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient  # type: ignore[import-untyped]
 from papermill.engines import NBClientEngine, papermill_engines  # type: ignore[import-untyped]
+from papermill.iorw import write_ipynb  # type: ignore[import-untyped]
 
 from lib.confidential import log_exception, open_log
 from lib.errors import BY_NAME, NO_ROOM, TemporaryFailure, UsageError, as_ours
@@ -96,9 +98,11 @@ def execute_notebook(
                         progress_bar=False,
                         start_timeout=_START_SECONDS,
                         iopub_timeout=_OUTPUT_SECONDS,
+                        request_save_on_cell_execute=False,  # this copy is seen by nobody before it is whole
                         kernel=kernel,
                         watch=watch,
-                        target_name=target.name,
+                        target=target.name,
+                        unfinished=unfinished,
                     )
                 except Exception as error:  # a cell's own exception was noted by the watch
                     problem = error
@@ -112,6 +116,12 @@ def execute_notebook(
         problem = _publish(unfinished, target) or problem
     failure = _failure(name, watch, problem, exit_code, log)
     return Execution(name, time.monotonic() - began, watch.ended, failure)
+
+
+def learn_format() -> None:
+    """Have nbformat compile now what it judges notebooks and outputs by: before a kernel is there, nothing waits."""
+    nbformat.validate(nbformat.v4.new_notebook())
+    nbformat.v4.new_output("display_data")
 
 
 def _failure(name: str, watch: _Watch, problem: Exception | None, exit_code: int | None, log: Path) -> Failure | None:
@@ -237,9 +247,14 @@ class PatientVisitsEngine(NBClientEngine):  # type: ignore[misc]
     """papermill's engine on a `Kernel` of ours, with file names only in the saved metadata."""
 
     @classmethod
-    def execute_notebook(cls, nb: Any, kernel_name: str, *, target_name: str, **options: Any) -> Any:
-        nb.metadata.papermill["input_path"] = nb.metadata.papermill["output_path"] = target_name
-        return super().execute_notebook(nb, kernel_name, **options)
+    def execute_notebook(cls, nb: Any, kernel_name: str, *, target: str, unfinished: Path, **options: Any) -> Any:
+        nb.metadata.papermill["input_path"] = nb.metadata.papermill["output_path"] = target
+        try:
+            return super().execute_notebook(nb, kernel_name, **options)
+        except BaseException:  # of any other end papermill saves the notebook itself
+            with suppress(OSError):
+                write_ipynb(nb, str(unfinished))
+            raise
 
     @classmethod
     def execute_managed_notebook(
@@ -255,12 +270,9 @@ class PatientVisitsEngine(NBClientEngine):  # type: ignore[misc]
             coalesce_streams=True,
             log=logging.getLogger("papermill"),
         )
-        # papermill saves the whole notebook twice a cell; this copy is seen by nobody before it is whole
-        save, nb_man.save = nb_man.save, lambda **_: None
         try:
             return client.execute()
         finally:
-            nb_man.save = save
             _forget_tasks()
             if client.kc is not None:
                 client.kc.stop_channels()

@@ -21,8 +21,6 @@ from matplotlib.style import context
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from lib.drawing import show_picture
-
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#8C8C8C"
 
@@ -145,8 +143,3 @@ def png(figure: Figure) -> bytes:
     pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
     Image.fromarray(pixels).save(buffer, "png", compress_level=3, dpi=(DPI, DPI))
     return buffer.getvalue()
-
-
-def show(figure: Figure) -> None:
-    """Display the figure in a notebook as PNG, with its alternative text."""
-    show_picture(lambda: png(figure), describe(figure))

@@ -15,6 +15,7 @@ import pandas as pd
 
 from lib import clock as clocks
 from lib import config, files, suites
+from lib.beside import Beside
 from lib.errors import PipelineError, UsageError
 from lib.judged import BATCH, judged_profile, judged_staged, staged_parameters
 from lib.rule_history import EXACT, holds_text, limit_text, value_text
@@ -175,10 +176,9 @@ def evaluate_gate(
     judged_rows = len(staged) if isinstance(staged, pd.DataFrame) else staged.count()
     expected_rows = max(judged_rows, 1) if sampled else staged_rows
     frame = judged_staged(staged) if isinstance(staged, pd.DataFrame) else staged
-    results = [
-        *_judge_profile(judged, settings.gate),
-        *_judge_staged(frame, staged_parameters(settings, clock, expected_rows)),
-    ]
+    of_profile = Beside(_judge_profile, judged, settings.gate)
+    of_staged = _judge_staged(frame, staged_parameters(settings, clock, expected_rows))
+    results = [*of_profile.result(), *of_staged]
     return GateResult(
         rules=tuple(_with_override(each, accepted) for each in results),
         deliveries=len(judged) - 1,

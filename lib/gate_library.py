@@ -9,16 +9,27 @@ import sys
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from functools import wraps
+from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from lib.deferred import FORMATS_OF_TEXT, defer, left_out
+from lib.config import ROOT
+from lib.deferred import FORMATS_OF_TEXT, defer, hollow, left_out
+from lib.files import read_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _MODELS_OF_READERS = "great_expectations.datasource.fluent.dynamic_pandas"
 """Makes a class for each of pandas' readers, twice: a tenth of the import. The gate gives the library a frame."""
+
+_SOURCES_OF_FRAMES = ("pandas_datasource", "spark_datasource", "invalid_datasource")
+_NEVER_ASKED = ("great_expectations.core.http", "great_expectations.render.view.view")
+"""For a service on the network and for pages."""
+
+_BASES_OF_OTHERS = ("unexpected_rows_expectation",)
+"""Modules among the expectations that the library itself imports from."""
 
 
 def import_library() -> None:
@@ -48,7 +59,7 @@ def _import_shortened() -> None:
     from pydantic.v1.fields import FieldInfo, ModelField
 
     # for one expectation that draws and one kind that no suite here has
-    defer("altair", "scipy.stats")
+    defer("altair", "scipy.stats", "requests", "jsonschema")
     no_models = ModuleType(_MODELS_OF_READERS)
     no_models._generate_pandas_data_asset_models = lambda *_, **__: {}  # type: ignore[attr-defined]
     sys.modules[_MODELS_OF_READERS] = no_models
@@ -58,11 +69,36 @@ def _import_shortened() -> None:
     for each in copied:
         each.__deepcopy__ = _copy_slots
     try:
-        with left_out("sqlalchemy", "ipywidgets", *FORMATS_OF_TEXT):
+        with left_out("sqlalchemy", "ipywidgets", *FORMATS_OF_TEXT), hollow(*_unused_modules()):
             import great_expectations  # noqa: F401
     finally:
         for each in copied:
             del each.__deepcopy__
+
+
+def _unused_modules() -> list[str]:
+    """The library's modules for other sources than frames, and for expectations that no suite has: two fifths of the
+    import, as each makes a class with some twenty fields."""
+    (folder,) = find_spec("great_expectations").submodule_search_locations  # type: ignore[union-attr, misc]
+    sources, expectations = Path(folder, "datasource", "fluent"), Path(folder, "expectations", "core")
+    unused = [*_NEVER_ASKED, "great_expectations.datasource.fluent.fabric"]
+    for file in sources.glob("*_datasource.py"):
+        if file.stem not in _SOURCES_OF_FRAMES:
+            unused.append(f"great_expectations.datasource.fluent.{file.stem}")
+    used = _used_expectations()
+    for file in expectations.glob("*_*.py") if used else ():
+        if file.stem not in (*used, *_BASES_OF_OTHERS, "__init__"):
+            unused.append(f"great_expectations.expectations.core.{file.stem}")
+    return unused
+
+
+def _used_expectations() -> set[str]:
+    """The types of expectations in the suites; none where a suite cannot be read, which the gate will tell."""
+    try:
+        suites = [read_json(each) for each in (ROOT / "expectations").glob("*.json")]
+        return {each["type"] for suite in suites for each in suite["expectations"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
 
 
 def _copy_slots(field: Any, memo: dict[int, Any]) -> Any:

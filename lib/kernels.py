@@ -60,6 +60,7 @@ class OwnInterpreterKernelManager(KernelManager):
 
     template: Template | None = None
     first: tuple[tuple[str, str], ...] = ()
+    drawers: int = 0
 
     @property
     def kernel_spec(self) -> KernelSpec:
@@ -119,6 +120,7 @@ class TemplateProvisioner(LocalProvisioner):
                 environment=options["env"],
                 output=options["stderr"],
                 first=manager.first,
+                drawers=manager.drawers,
             )
         except TemplateGone:
             return await super().launch_kernel(cmd, **options)
@@ -146,7 +148,7 @@ class Kernel:
     """One kernel of a run: started ahead or by its context, handed to one execution, stopped for good.
 
     `cwd` is the kernel's working folder; what it writes to its own stderr goes to `log`, scrubbed. With a `template` it
-    is a fork of that, and calls the functions `first` (module, name) before its notebook comes.
+    is a fork of that, calls the functions `first` (module, name) before its notebook comes, and has so many `drawers`.
     Start it from the main thread: elsewhere it may outlive a killed parent by a second.
     """
 
@@ -157,12 +159,14 @@ class Kernel:
         log: Path,
         template: Template | None = None,
         first: tuple[tuple[str, str], ...] = (),
+        drawers: int = 1,
     ) -> None:
         self.run_id = run_id
         self.cwd = cwd
         self.log = log
         self.template = template
         self.first = first
+        self.drawers = drawers
         self._manager: OwnInterpreterKernelManager | None = None
         self._folder: _PrivateFolder | None = None
         self._used = False
@@ -205,7 +209,7 @@ class Kernel:
                 client_class=f"{__name__}.{KernelClient.__name__}",  # nbclient awaits its replies
                 shutdown_wait_time=_GRACE_SECONDS,
             )
-            manager.template, manager.first = self.template, self.first
+            manager.template, manager.first, manager.drawers = self.template, self.first, self.drawers
             self._manager = manager
             output = scrubbing_pipe(self.log)
             try:

@@ -46,6 +46,12 @@ def write_page(path: Path, template: str, **facts: Any) -> Path:
     return path
 
 
+def learn_templates() -> None:
+    """Compile now the templates that the end of a run needs."""
+    for template in ("report.html.j2", "index.html.j2"):
+        _environment().get_template(template)
+
+
 def _unbroken(text: str) -> Markup:
     """The text with what a browser would break at hyphens kept whole, and units beside their numbers."""
     whole = HYPHENED.sub(r'<span class="whole">\g<0></span>', str(escape(text)))

@@ -12,14 +12,17 @@ from lib.confidential import log_exception
 from lib.config import ROOT, Settings
 from lib.engines.choose import require_installed
 from lib.errors import BY_NAME, PipelineError, ReportIncomplete, TemporaryFailure
-from lib.execute import Execution, Failure, execute_notebook
+from lib.execute import Execution, Failure, execute_notebook, learn_format
+from lib.index import write_index
 from lib.interrupts import exit_code_of, raise_lost_signal, signals_as_interrupts, signals_noted
 from lib.kernels import Kernel
 from lib.layout import NOTEBOOKS, PAGE, Layout
 from lib.lock import hold_warehouse
 from lib.manifest import FILE_NAME, Manifest
+from lib.page import learn_templates
 from lib.readers import open_to_readers
 from lib.record import Outcome, close_record, record_load, repair_records
+from lib.report import write_report
 from lib.resume import newest_run, note_finished, reopen, unfinished_notebooks
 from lib.run import Options, Run
 from lib.stages_ahead import StagesAhead
@@ -112,10 +115,12 @@ def resume_pipeline(
 def _run_notebooks(
     run: Run, names: list[str], config_file: str, progress: Progress, template: Template | None
 ) -> Ended:
+    if template:  # its imports still take a while
+        learn_format()
+        learn_templates()
     executions: list[Execution] = []
-    ended: list[Path] = []
     interrupt: KeyboardInterrupt | None = None
-    with StagesAhead() as stages:
+    with StagesAhead(template) as stages:
         try:
             with KernelsAhead(run, names, template) as kernels:
                 for name in names:
@@ -125,9 +130,7 @@ def _run_notebooks(
                     if executions[-1].failure:
                         raise_lost_signal()  # what it broke off may have failed for it
                         break
-                    ended.append(run.record / f"{name}.ipynb")
-                    while ended and name in NOTEBOOKS[-2:]:  # what is read later must not hold up the load
-                        stages.begin(ended.pop(0))
+                    stages.begin(run.record / f"{name}.ipynb")
                     raise_lost_signal()
         except KeyboardInterrupt as signalled:
             interrupt = signalled
@@ -167,11 +170,7 @@ def _without_page(layout: Layout, repaired: list[str]) -> list[str]:
 
 def _make_pages(layout: Layout, run_id: str, readers_group: str | None, stages: StagesAhead | None = None) -> None:
     """What is made of a closed record for reading: its page, the index of all runs; then let the readers in."""
-    from lib.report import write_report  # first, and alone: a thread that imports the same is waited for
-
     write_report(layout, run_id, stages)
-    from lib.index import write_index
-
     write_index(layout)
     layout.publish(run_id)
     open_to_readers(layout, [run_id], readers_group)

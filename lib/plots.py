@@ -19,7 +19,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from lib.disclosure import MINIMUM, small_groups
-from lib.figures import BLACK, BLUE, GREY, SKY, VERMILLION, canvas, nothing_to_draw, styled, tell
+from lib.figures import BLACK, BLUE, GREY, SKY, VERMILLION, canvas, nothing_to_draw, png, styled, tell
 
 Numbers = npt.NDArray[np.float64]
 MERGED = ("other", "all", "other days")
@@ -147,6 +147,15 @@ def plot_restated_days(frame: pd.DataFrame, minimum: int = MINIMUM, most: int = 
     rows = f"the {most} that changed most of {len(frame):,} rows" if len(frame) > most else "all rows"
     subtitle = f"n = {numbers(frame, 'visits_after').sum():,.0f} visits in the changed periods; drawn: {rows}"
     return tell(figure, title, subtitle, "Paired bar chart", legend=True)
+
+
+def draw_once() -> None:
+    """Two pictures of invented numbers, for nobody: what matplotlib looks up for its first axis of dates, bars, hatches
+    and legend is then known to this process and to its forks."""
+    weeks = pd.date_range("2020-01-06", periods=30, freq="7D")
+    periods = pd.DataFrame({"start": weeks, "end": weeks + pd.Timedelta(days=6), "grain": "week", "is_over": True})
+    png(plot_visits_per_week(periods.assign(visits=100, average_4_weeks=100.0)))
+    png(plot_top_categories(pd.DataFrame({"code": ["A", "other"], "visits": [100, 50], "categories": [1, 2]})))
 
 
 def numbers(frame: pd.DataFrame, name: str) -> Numbers:

@@ -1,52 +1,27 @@
 """report.html: the five executed notebooks as one page, derived from the record and made again at any time.
 
-nbconvert reads and renders the cells, bleach cleans what they hold (lib/safe_html.py), lib/pages has the page around
-them. The first screen is lib/first_screen.py's.
+Each notebook's part is lib/report_stage.py's, the first screen lib/first_screen.py's; lib/pages has the page around
+them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any
 
-import nbformat
-from jinja2 import FileSystemLoader
 from markupsafe import Markup
-from nbconvert import HTMLExporter, TemplateExporter
-from nbconvert.filters import Highlight2HTML
 
-from lib.first_screen import FirstScreen, first_screen
+from lib.first_screen import first_screen
 from lib.layout import PAGE, Layout
-from lib.page import FOLDER, write_page
+from lib.page import write_page
 from lib.reconciliation import FATE_WORDS
-from lib.safe_html import Outline, place_html
-from lib.shown import is_marked
 from lib.stages_ahead import StagesAhead
-from lib.stamp import TAG
 
 WELL = "ended well"
 """How a notebook went of which nothing is to be said."""
 
-SAID_BY_THE_PAGE = {TAG, "papermill-error-cell-tag"}
-"""Tags of cells that say in a notebook what the page says by itself: how the run ended, and where it failed."""
-
 FATES = ("staged", "superseded", "refused", "outside_held", "outside_missed", "outside_invalid")
 """The counts that add up to the rows read, in the order of the page's bar."""
-
-HEADER_CALL = "header(run)"
-"""What shows the run's circumstances in every notebook; the page says them once, at its top."""
-
-FORMS = ("text/html", "image/png", "text/plain")
-"""The forms of an output that the page can take."""
-
-NOTES = {
-    "failed": "The run ended here: what would follow below was not done.",
-    "not reached": "Not reached: nothing of this stage was done.",
-    "lost": "Lost: the process died before this notebook was saved.",
-}
-"""What is said of a notebook that did not end well."""
 
 
 @dataclass(frozen=True)
@@ -69,90 +44,14 @@ def write_report(layout: Layout, run_id: str, ahead: StagesAhead | None = None) 
         "report.html.j2",
         screen=screen,
         fates=[(words, counted[words]) for name in FATES if (words := FATE_WORDS[name]) in counted],
-        stages=_stages(record, screen, ahead),
+        stages=[_stage(record / f"{name}.ipynb", state, ahead) for name, state in screen.notebooks],
     )
 
 
-def _stages(record: Path, screen: FirstScreen, ahead: StagesAhead | None) -> list[Stage]:
-    made = [ahead.take(name) if ahead and state == WELL else None for name, state in screen.notebooks]
-    return [
-        stage or make_stage(record / f"{name}.ipynb", state)
-        for stage, (name, state) in zip(made, screen.notebooks, strict=True)
-    ]
+def _stage(path: Path, state: str, ahead: StagesAhead | None) -> Stage:
+    """The notebook's part, as it was made ahead, or made now."""
+    if ahead and state == WELL and (stage := ahead.take(path.stem)):
+        return stage
+    from lib.report_stage import make_stage  # nbconvert is half a second
 
-
-@cache
-def _exporter() -> HTMLExporter:
-    exporter = HTMLExporter(
-        template_file="notebook.html.j2",
-        extra_loaders=[FileSystemLoader(FOLDER)],
-        default_preprocessors=[],
-        sanitize_html=True,
-        exclude_anchor_links=True,
-    )
-    exporter.register_filter("highlight_code", Highlight2HTML(pygments_lexer="python"))
-    return exporter
-
-
-def make_stage(path: Path, state: str) -> Stage:
-    """One notebook's part of the page; a notebook that is not there or no notebook makes one that says so."""
-    exporter = _exporter()
-    number, _, word = path.stem.partition("_")
-    outline = Outline(f"stage-{number}")
-    body, notes = None, [NOTES[state]] if state in NOTES else []
-    try:
-        notebook = nbformat.read(path, as_version=4)
-        notebook.cells = [cell for cell in notebook.cells if not SAID_BY_THE_PAGE & {*cell.metadata.get("tags", [])}]
-        if left_out := _leave_out_unmarked(notebook.cells):
-            notes.append(f"Left out, as not made by lib.show: {left_out:,} outputs. The notebook has them.")
-        _set_code_apart(notebook.cells)
-        # nbconvert's own filter, which templates call by this name, would show headings and tables' heads as text.
-        exporter.register_filter("clean_html", lambda markup: place_html(markup, outline))
-        # What an HTMLExporter adds to its template's text is for its own templates, and parses all of it once more.
-        html, _ = TemplateExporter.from_notebook_node(exporter, notebook)
-        body = Markup(html)  # cleaned, cell by cell
-    except FileNotFoundError:
-        pass
-    except (ValueError, KeyError, AttributeError, TypeError, nbformat.ValidationError):
-        notes.append(f"{path.name} is no notebook any more; python run_pipeline.py verify tells what was changed.")
-    return Stage(outline.prefix, outline.stage or f"{number} · {word.capitalize()}", state, body, notes)
-
-
-def _leave_out_unmarked(cells: list[Any]) -> int:
-    """Take away outputs that did not pass lib/shown.py, and of the others what the page cannot take; how many went.
-
-    An error says in its text only what may be said.
-    """
-    left_out = 0
-    for cell in cells:
-        outputs = cell.get("outputs", [])
-        kept = [each for each in outputs if each.output_type == "error" or is_marked(each)]
-        left_out += len(outputs) - len(kept)
-        for each in kept:
-            if "data" in each:
-                each.data = nbformat.NotebookNode({form: each.data[form] for form in FORMS if form in each.data})
-        if outputs:
-            cell.outputs = kept
-    return left_out
-
-
-def _set_code_apart(cells: list[Any]) -> None:
-    """What only readers of the code need is hidden with it: the circumstances that the page says at its top, and prose
-    whose code shows nothing else, as that of the parameters."""
-    for cell in cells:
-        cell.metadata["only_code"] = cell.cell_type == "code" and HEADER_CALL in cell.source
-    for place, cell in enumerate(cells):
-        if cell.cell_type == "markdown":
-            cell.metadata["only_code"] = _shows_nothing(cells[place + 1 :])
-
-
-def _shows_nothing(following: list[Any]) -> bool:
-    """Whether the code up to the next prose shows nothing; not where there is no code."""
-    silent = False
-    for cell in following:
-        if cell.cell_type != "code":
-            break
-        if cell.outputs and not cell.metadata["only_code"]:
-            return False
-        silent = True
-    return silent
+    return make_stage(path, state)

@@ -9,18 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from lib import shown
 from lib.clock import parse_instant, short_instant
 from lib.disclosure import mask_rows
+from lib.drawing import show_picture
 from lib.errors import PipelineError
 from lib.run import Run
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 MOST_ROWS = 40
 """A table shows at most so many rows, and says how many more there are."""
@@ -134,11 +132,10 @@ def query(text: str) -> None:
     _display(Shown(text, f"<pre><code>{escape(text)}</code></pre>"))
 
 
-def picture(figure: Figure) -> None:
-    """A drawn figure, with its alternative text (lib/figures.py). Only a notebook that draws imports matplotlib."""
-    from lib import figures
-
-    figures.show(figure)
+def picture(plot: str, *args: Any, **kwargs: Any) -> None:
+    """The figure that a function of lib makes of the rest, with its alternative text. The function is named, as
+    `plots.plot_visits_per_day`, so that only who draws imports matplotlib (lib/drawing.py)."""
+    show_picture(plot, *args, **kwargs)
 
 
 def _code(commit: str | None, dirty: bool | None) -> str:

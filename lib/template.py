@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -94,17 +94,18 @@ class Template:
     supported = sys.platform == "linux"
 
     def __init__(self, words: Sequence[str] = (), *, kept: bool = False) -> None:
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control, control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._drawing, drawing = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._lock = threading.Lock()
         self._asked = 0
         tied = threading.current_thread() is threading.main_thread()
-        with theirs:
+        with control, drawing:
             self._process = subprocess.Popen(
                 [
                     sys.executable,
                     "-P",
                     str(Path(__file__).with_name("template_start.py")),
-                    str(theirs.fileno()),
+                    f"{control.fileno()},{drawing.fileno()}",
                     ",".join(":".join(each) for calls in LONG_IMPORTS.values() for each in calls if kept),
                     *words,
                 ],
@@ -120,7 +121,7 @@ class Template:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[control.fileno(), drawing.fileno()],
                 start_new_session=True,
             )
 
@@ -132,9 +133,11 @@ class Template:
         environment: Mapping[str, str],
         output: int,
         first: Sequence[tuple[str, str]] = (),
+        drawers: int = 0,
     ) -> ForkedProcess:
         """A new kernel: ipykernel's arguments, the working folder, its environment, a descriptor for what it writes.
-        `first` are functions (module, name) that it calls before it listens. Raises TemplateGone."""
+        `first` are functions (module, name) that it calls before it listens; so many `drawers` draw for it. Raises
+        TemplateGone."""
         umask = os.umask(0o077)
         os.umask(umask)
         request = {
@@ -144,7 +147,24 @@ class Template:
             "umask": umask,
             "first": list(first),
         }
-        return ForkedProcess(self, self.ask(request, [output])["pid"])
+        with ExitStack() as given:
+            ends = [self.call("lib.drawing", "serve", draws=True) for _ in range(drawers)]
+            for each in ends:
+                given.enter_context(each)
+            return ForkedProcess(self, self.ask(request, [output, *(each.fileno() for each in ends)])["pid"])
+
+    def call(self, module: str, function: str, *, draws: bool = False) -> socket.socket:
+        """This end of a socket whose other end the function gets in a new process, which ends with it or before.
+        Nothing is waited for; who `draws` begins as soon as matplotlib is there. Raises TemplateGone."""
+        ours, theirs = socket.socketpair()
+        with theirs, self._lock:
+            try:
+                asked = self._drawing if draws else self._control
+                socket.send_fds(asked, [json.dumps({"call": [module, function]}).encode()], [theirs.fileno()])
+            except OSError as error:
+                ours.close()
+                raise TemplateGone from error
+        return ours
 
     def ask(self, request: dict[str, Any], descriptors: Sequence[int] = ()) -> dict[str, Any]:
         """Send one request and wait for its answer. Raises TemplateGone."""
@@ -165,6 +185,7 @@ class Template:
     def close(self) -> None:
         """End it, and what it forked. Once or more."""
         self._control.close()
+        self._drawing.close()
         self._process.kill()
         self._process.wait()
 

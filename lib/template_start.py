@@ -1,9 +1,12 @@
 """A template of kernels: a process that imports once what the notebooks need, and then is forked for each kernel.
 
-A script, run with `-P`; its arguments are the descriptor of its socket, functions (module:name) to be called after the
-imports, and, for who reads a list of processes, the words of the command. A fork has run nothing but those and an empty
-picture: what one notebook does, none other sees. The template starts no thread and opens no file: there is nothing to
-share. It ends when the other end of its socket is closed.
+A script, run with `-P`; its arguments are the descriptors of two sockets, functions (module:name) to be called after
+the imports, and, for who reads a list of processes, the words of the command. A fork has run nothing but those: what
+one notebook does, none other sees. The template starts no thread and opens no file: there is nothing to share. It ends
+when the other end of its socket is closed.
+
+By the second socket processes are asked for that draw (lib/drawing.py). Those are forks of a fork, which alone imports
+matplotlib: kernels do without, and need not wait for it.
 """
 
 from __future__ import annotations
@@ -17,9 +20,10 @@ import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 REQUEST_BYTES = 1 << 20
+MOST_DESCRIPTORS = 8
 KERNEL_NAME = b"visits-kernel"
 """What a list of processes calls a forked kernel; 15 bytes at most."""
 
@@ -35,21 +39,18 @@ PREPARED = (
     "ipykernel.kernelapp",
     "ipykernel.ipkernel",
     "ipykernel.zmqshell",
-    "matplotlib_inline.backend_inline",
-    "matplotlib.backends.backend_agg",
+    "concurrent.futures.process",
     "lib.analytics",
     "lib.confidential",
+    "lib.drawing",
     "lib.engines.duckdb",
     "lib.extract",
     "lib.fates",
     "lib.frames",
-    "lib.history_plots",
     "lib.lateness",
     "lib.load",
-    "lib.plots",
     "lib.rule_trends",
     "lib.run",
-    "lib.run_plots",
     "lib.show",
     "lib.stage",
     "lib.validate",
@@ -61,44 +62,53 @@ PREPARED = (
 )
 """What every kernel, or several notebooks, import. What costs a second and serves one notebook is not here."""
 
+DRAWING = ("PIL.PngImagePlugin", "matplotlib.backends.backend_agg", "lib.plots", "lib.run_plots", "lib.history_plots")
+"""What a picture needs."""
+
 
 def main() -> None:
     from lib.kernel_start import die_with_parent, leave_out_unused
 
     die_with_parent()
     leave_out_unused()
-    control = socket.socket(fileno=int(sys.argv[1]))
+    control, drawing = (socket.socket(fileno=int(each)) for each in sys.argv[1].split(","))
     gc.disable()  # what is imported stays
     for name in PREPARED:
         importlib.import_module(name)
+    if not os.fork():
+        control.close()
+        _tie()
+        for name in DRAWING:
+            importlib.import_module(name)
+        sys.modules["lib.plots"].draw_once()
+        _serve(drawing)
+    drawing.close()
     for each in filter(None, sys.argv[2].split(",")):
         module, _, function = each.partition(":")
         getattr(importlib.import_module(module), function)()
-    _draw_nothing()
-    gc.freeze()
     _serve(control)
 
 
-def _draw_nothing() -> None:
-    """One empty picture: what matplotlib looks up for its first is then known to all forks."""
-    from lib.figures import nothing_to_draw, png
-
-    png(nothing_to_draw("", ""))
-
-
-def _serve(control: socket.socket) -> None:
-    """Answer requests: a kernel to be forked, or how one ended. One message each way, JSON."""
-    while received := socket.recv_fds(control, REQUEST_BYTES, 1):
+def _serve(control: socket.socket) -> NoReturn:
+    """Answer requests: a kernel to be forked, a process that calls a function, or how a kernel ended. One message each
+    way, JSON; to a call there is no answer."""
+    gc.freeze()
+    called: list[int] = []
+    while received := socket.recv_fds(control, REQUEST_BYTES, MOST_DESCRIPTORS):
         message, descriptors, _, _ = received
         if not message:
-            return
+            break
         request = json.loads(message)
-        if "ended" in request:
-            answer = {"code": _exit_code(request["ended"])}
+        called = [each for each in called if _exit_code(each) is None]  # of a kernel's end its user asks
+        if "call" in request:
+            called.append(_fork(request, descriptors, control))
         else:
-            answer = {"pid": _fork(request, descriptors[0], control)}
-            os.close(descriptors[0])
-        control.send(json.dumps({"number": request["number"], **answer}).encode())
+            ended = request.get("ended")
+            answer = {"code": _exit_code(ended)} if ended else {"pid": _fork(request, descriptors, control)}
+            control.send(json.dumps({"number": request["number"], **answer}).encode())
+        for descriptor in descriptors:
+            os.close(descriptor)
+    os._exit(0)
 
 
 def _exit_code(pid: int) -> int | None:
@@ -107,7 +117,7 @@ def _exit_code(pid: int) -> int | None:
     return os.waitstatus_to_exitcode(status) if ended else None
 
 
-def _fork(request: dict[str, Any], output: int, control: socket.socket) -> int:
+def _fork(request: dict[str, Any], descriptors: list[int], control: socket.socket) -> int:
     pid = os.fork()
     if pid:
         with suppress(OSError):  # it ended already
@@ -116,7 +126,10 @@ def _fork(request: dict[str, Any], output: int, control: socket.socket) -> int:
     code = 1
     try:
         control.close()
-        _become_kernel(request, output)
+        if "call" in request:
+            _call(request["call"], *descriptors)
+        else:
+            _become_kernel(request, *descriptors)
         code = 0
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 1
@@ -124,14 +137,34 @@ def _fork(request: dict[str, Any], output: int, control: socket.socket) -> int:
         os._exit(code)
 
 
-def _become_kernel(request: dict[str, Any], output: int) -> None:
-    """What a process started afresh has: environment, folder, arguments and output of its own."""
-    from lib.kernel_start import TIED_VARIABLE, die_with_parent, run_kernel
+def _call(called: list[str], descriptor: int) -> None:
+    """The function of the descriptor, in a process that ends with the template."""
+    _tie()
+    gc.freeze()
+    gc.enable()
+    module, function = called
+    getattr(importlib.import_module(module), function)(descriptor)
 
-    os.environ.clear()
-    os.environ.update(request["environment"], **{TIED_VARIABLE: "1", "JPY_PARENT_PID": str(os.getppid())})
+
+def _tie() -> None:
+    """Have a fork end with the process that it is a fork of."""
+    from lib.kernel_start import TIED_VARIABLE, die_with_parent
+
+    os.environ.update({TIED_VARIABLE: "1", "JPY_PARENT_PID": str(os.getppid())})
     die_with_parent()
     _name_process()
+
+
+def _become_kernel(request: dict[str, Any], output: int, *drawers: int) -> None:
+    """What a process started afresh has: environment, folder, arguments and output of its own; and who draws for it."""
+    from lib.drawing import DRAWERS_VARIABLE
+    from lib.kernel_start import run_kernel
+
+    os.environ.clear()
+    os.environ.update(request["environment"], **{DRAWERS_VARIABLE: ",".join(map(str, drawers))})
+    for drawer in drawers:
+        os.set_inheritable(drawer, False)
+    _tie()
     nothing = os.open(os.devnull, os.O_RDONLY)
     for target, descriptor in ((0, nothing), (1, output), (2, output)):
         os.dup2(descriptor, target)

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lib import commit, load, pipeline, report
+from lib import commit, load, pipeline
 from tests.faults.trial import Expected, Try, examine, heal, prepare, run_here, say
 from tests.faults.world import World
 
@@ -32,7 +32,7 @@ def traps() -> dict[str, tuple[Trap, str]]:
         "after the state's copy": (lambda: _wrap(pipeline, "write_state_copy", call=2, after=True), "new"),
         "before the record is closed": (lambda: _wrap(pipeline, "close_record"), "new"),
         "after the record is closed": (lambda: _wrap(pipeline, "close_record", after=True), "new"),
-        "after the page": (lambda: _wrap(report, "write_report", after=True), "new"),
+        "after the page": (lambda: _wrap(pipeline, "write_report", after=True), "new"),
     }
 
 

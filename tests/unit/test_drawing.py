@@ -1,11 +1,12 @@
-"""Pictures drawn beside the notebook: each ends in its own cell, whatever becomes of its fork."""
+"""Pictures drawn beside the notebook: each ends in its own cell, whatever becomes of who draws it."""
 
 from __future__ import annotations
 
 import base64
 import io
-import subprocess
-import sys
+import re
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +20,39 @@ from PIL import Image
 from lib.figures import nothing_to_draw, png
 from lib.kernels import Kernel
 from lib.layout import NOTEBOOKS
+from lib.template import Template
 from tests.unit.test_kernels import ROOT
-from tests.waiting import wait_for
 
-SHOW = "from lib.figures import nothing_to_draw, show\n"
-SHOW_ONE = SHOW + "show(nothing_to_draw('{0}'))"
+SHOW_ONE = "from lib.drawing import show_picture\nshow_picture('figures.nothing_to_draw', '{0}')"
+
+IMPORTED = "import sys; from lib.show import say; say(str('matplotlib' in sys.modules))"
+
+ONLY_IN_A_DRAWER = """
+class Trouble(str):
+    def __reduce__(self):
+        return eval, ({0!r},)
+show_picture('figures.nothing_to_draw', Trouble('One'))
+"""
+"""A question that is text here and trouble where it is sent to."""
 
 
-def executed(folder: Path, *cells: str) -> list[Any]:
+@pytest.fixture(scope="module")
+def template() -> Iterator[Template]:
+    with Template() as template:
+        yield template
+
+
+def executed(folder: Path, template: Template | None, *cells: str) -> list[Any]:
     """The cells of a notebook after a kernel of the pipeline ran them; up to one that fails."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    with Kernel("run-1", folder, folder / "run.log") as kernel:
+    with Kernel("run-1", folder, folder / "run.log", template, drawers=2) as kernel:
         client = NotebookClient(notebook, km=kernel.manager)
         try:
             with client.setup_kernel():
                 for place, cell in enumerate(notebook.cells):
                     client.execute_cell(cell, place)
         except CellExecutionError:
-            pass
+            notebook.cells[place].metadata["failed"] = True
         finally:
             if client.kc is not None:
                 client.kc.stop_channels()
@@ -51,62 +67,78 @@ def pixels(picture: bytes) -> Any:
     return np.asarray(Image.open(io.BytesIO(picture)))
 
 
-def test_each_picture_is_in_its_own_cell_as_if_drawn_there(tmp_path: Path) -> None:
-    titles = ("One", "Two", "Three")
-    *cells, last = executed(tmp_path, *(SHOW_ONE.format(title) for title in titles), "1 + 1")
-    for title, cell in zip(titles, cells, strict=True):
+@pytest.mark.parametrize("beside", [True, False])
+def test_each_picture_is_in_its_own_cell_as_if_drawn_there(tmp_path: Path, template: Template, beside: bool) -> None:
+    titles = ("One", "Two", "Three", "Four")
+    cells = executed(tmp_path, template if beside else None, *(SHOW_ONE.format(title) for title in titles), IMPORTED)
+    for title, cell in zip(titles, cells, strict=False):
         (picture,) = pictures(cell)
         assert (pixels(picture) == pixels(png(nothing_to_draw(title)))).all()
         (output,) = cell.outputs
         assert output.metadata["patient_visits"] == "shown" and title in output.metadata["image/png"]["alt"]
         assert title in output.data["text/plain"]
-    assert pictures(last) == []
+    assert pictures(cells[-1]) == []
+    assert [each.data["text/plain"] for each in cells[-1].outputs] == [str(not beside)]
 
 
-def test_two_pictures_of_one_cell_stand_in_their_order(tmp_path: Path) -> None:
-    both, _ = executed(tmp_path, SHOW + "show(nothing_to_draw('One'))\nshow(nothing_to_draw('Two'))", "pass")
+def test_two_pictures_of_one_cell_stand_in_their_order(tmp_path: Path, template: Template) -> None:
+    both, _ = executed(tmp_path, template, SHOW_ONE.format("One") + "\n" + SHOW_ONE.format("Two"), "pass")
     assert ["One" in each.data["text/plain"] for each in both.outputs] == [True, False]
     assert len(pictures(both)) == 2
 
 
 @pytest.mark.parametrize("failing", ["before", "after"])
-def test_a_cell_that_fails_keeps_the_pictures_before_it(tmp_path: Path, failing: str) -> None:
+def test_a_cell_that_fails_keeps_the_pictures_before_it(tmp_path: Path, template: Template, failing: str) -> None:
     fails = "1 / 0" if failing == "after" else SHOW_ONE.format("Two") + "\n1 / 0"
-    first, second = executed(tmp_path, SHOW_ONE.format("One"), fails)
+    first, second = executed(tmp_path, template, SHOW_ONE.format("One"), fails)
     assert len(pictures(first)) == 1
     assert len(pictures(second)) == (failing == "before")
 
 
 @pytest.mark.parametrize(
     "trouble",
-    [
-        "import os, signal; drawing.os.fork = lambda fork=os.fork: fork() or os.kill(os.getpid(), signal.SIGKILL)",
-        "import os, time; drawing.LONGEST_SECONDS = 0.2\n"
-        "drawing.os.fork = lambda fork=os.fork: fork() or time.sleep(60) or 0",
-        "import os; drawing.os.fork = lambda fork=os.fork: fork() or os._exit(0)",
-    ],
-    ids=["killed", "hangs", "draws nothing"],
+    ["__import__('os')._exit(1)", "__import__('time').sleep(60)", "1 / 0", "b''"],
+    ids=["dies", "hangs", "does not understand", "cannot draw"],
 )
-def test_a_picture_whose_fork_fails_is_drawn_by_the_kernel(tmp_path: Path, trouble: str) -> None:
-    _, shown, _ = executed(tmp_path, f"from lib import drawing\n{trouble}", SHOW_ONE.format("One"), "pass")
-    (picture,) = pictures(shown)
-    assert (pixels(picture) == pixels(png(nothing_to_draw("One")))).all()
+def test_a_picture_that_is_not_drawn_beside_is_drawn_by_the_kernel(
+    tmp_path: Path, template: Template, trouble: str
+) -> None:
+    patience = "from lib import drawing; drawing.LONGEST_SECONDS = 0.5 if 'sleep' in {0!r} else 20.0\n"
+    shown, after, _ = executed(
+        tmp_path,
+        template,
+        patience.format(trouble) + "from lib.drawing import show_picture" + ONLY_IN_A_DRAWER.format(trouble),
+        SHOW_ONE.format("Two"),
+        "pass",
+    )
+    for cell, title in ((shown, "One"), (after, "Two")):
+        (picture,) = pictures(cell)
+        assert (pixels(picture) == pixels(png(nothing_to_draw(title)))).all()
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_picture_that_nobody_can_draw_fails_the_notebook(tmp_path: Path, template: Template, beside: bool) -> None:
+    show = "from lib.drawing import show_picture\nshow_picture('figures.no_such_plot', 1)"
+    cells = executed(tmp_path, template if beside else None, show, "pass", "print('not reached')")
+    assert [bool(each.metadata.get("failed")) for each in cells] == [not beside, beside, False]
+    (failed,) = (each for each in cells if each.metadata.get("failed"))
+    assert "AttributeError" in [each.ename for each in failed.outputs if each.output_type == "error"]
+    assert not cells[-1].outputs
+
+
+def test_every_plot_that_a_notebook_names_is_there() -> None:
+    named = []
+    for name in NOTEBOOKS:
+        text = "\n".join(each.source for each in nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4).cells)
+        found = re.findall(r"""picture\("(\w+)\.(\w+)", """, text)
+        assert text.count("picture(") == len(found), name
+        named += found
+    assert len(named) > len(NOTEBOOKS)
+    for module, function in named:
+        assert callable(getattr(import_module(f"lib.{module}"), function)), function
 
 
 def test_the_last_cell_of_a_notebook_shows_no_picture() -> None:
     for name in NOTEBOOKS:
         cells = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4).cells
         assert "picture(" not in [cell.source for cell in cells if cell.cell_type == "code"][-1], name
-
-
-def test_a_fork_ends_when_nobody_reads_what_it_draws(tmp_path: Path) -> None:
-    """Its kernel was killed: a picture that no pipe holds would keep it waiting for ever."""
-    code = (
-        "import os, signal; from lib import drawing\n"
-        "print(drawing._fork(lambda: bytes(1 << 20), '', 'p').pid, flush=True)\n"
-        "os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as killed:
-        assert killed.stdout is not None
-        status = Path(f"/proc/{int(killed.stdout.readline())}/stat")
-    wait_for(lambda: not status.exists() or status.read_text().rpartition(")")[2].split()[0] == "Z", 20)

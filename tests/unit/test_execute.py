@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import papermill.engines
+import papermill.execute
 import pytest
 
 from lib.errors import UsageError
@@ -196,7 +196,7 @@ def test_a_full_disk_is_a_temporary_failure(tmp_path: Path, monkeypatch: pytest.
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(papermill.engines, "write_ipynb", full)
+    monkeypatch.setattr(papermill.execute, "write_ipynb", full)
     source = write_notebook(tmp_path, "1")
     execution = execute_notebook(
         source, tmp_path / "out.ipynb", {}, run_id="r", cwd=ROOT, log=tmp_path / "run.log", kernel=None

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from lib.figures import describe, png, show
+from lib.drawing import show_picture
+from lib.figures import describe, png
 from lib.history_plots import plot_loads, plot_rules
 from lib.plots import (
     plot_cost_distribution,
@@ -333,8 +334,8 @@ def test_the_callers_style_is_left_alone_and_leaves_the_plot_alone() -> None:
 def test_a_shown_figure_carries_its_alternative_text(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[tuple[dict[str, Any], dict[str, Any]]] = []
     monkeypatch.setattr("lib.shown.show", lambda data, **metadata: shown.append((data, metadata)))
+    show_picture("plots.plot_visits_per_week", weeks(20, 30))
     figure = plot_visits_per_week(weeks(20, 30))
-    show(figure)
     data, metadata = shown[0]
     assert data["image/png"].startswith(b"\x89PNG")
     assert metadata["image/png"]["alt"] == data["text/plain"] == describe(figure)

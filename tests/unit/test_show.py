@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from lib import figures, show
+from lib import show
 from lib.errors import PipelineError
 from lib.shown import MARK, is_marked, is_passing
 
@@ -144,7 +144,7 @@ def test_what_is_shown_carries_the_mark(monkeypatch: pytest.MonkeyPatch) -> None
     show.say("3 rows")
     show.query("SELECT 1")
     show.table(FRAME)
-    show.picture(figures.nothing_to_draw("why?"))
+    show.picture("figures.nothing_to_draw", "why?")
     assert [is_marked(each) and each["passing"] for each in sent] == [True] * 4
     assert not is_passing()
     assert [is_marked(each) for each in ({}, {"metadata": {}}, {"metadata": None}, {"metadata": {MARK: True}})] == [

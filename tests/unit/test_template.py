@@ -55,7 +55,7 @@ print(os.getpid() == os.getpgrp(), os.getcwd(), os.environ["PATIENT_VISITS_RUN"]
 def test_a_fork_can_be_stopped_before_it_did_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     """By its group: what it may have started ends with it."""
     monkeypatch.setattr(template_start, "_become_kernel", lambda *_: time.sleep(600))
-    pid = template_start._fork({}, 0, socket.socket())
+    pid = template_start._fork({}, [0], socket.socket())
     try:
         os.killpg(pid, signal.SIGTERM)
     finally:
@@ -94,6 +94,31 @@ def test_no_notebook_imports_what_the_template_has_not(tmp_path: Path, template:
 def test_what_takes_long_is_called_before_the_kernel_listens(tmp_path: Path, template: Template) -> None:
     with Kernel("run-1", tmp_path, tmp_path / "run.log", template, LONG_IMPORTS["03_validate"]) as kernel:
         assert answer(kernel, "import sys; print('great_expectations' in sys.modules)") == "True"
+
+
+def test_a_kernel_has_no_matplotlib(tmp_path: Path, template: Template) -> None:
+    with forked(template, tmp_path) as kernel:
+        assert answer(kernel, "import sys; print('matplotlib' in sys.modules)") == "False"
+
+
+@pytest.mark.parametrize("draws", [False, True])
+def test_who_was_called_ends_with_its_socket_and_leaves_nothing(draws: bool) -> None:
+    with Template() as template:
+        wait_for(lambda: forks_of(template._process.pid))
+        (drawing,) = forks_of(template._process.pid)
+        place = drawing if draws else template._process.pid
+        first = template.call("lib.drawing", "serve", draws=draws)
+        wait_for(lambda: forks_of(place) - {drawing})
+        (called,) = forks_of(place) - {drawing}
+        first.close()
+        wait_for(lambda: not alive(called), 5)
+        with template.call("lib.drawing", "serve", draws=draws):  # who is asked again has a look at it
+            wait_for(lambda: called not in forks_of(place), 5)
+
+
+def forks_of(pid: int) -> set[int]:
+    """Those that ended and were not waited for among them."""
+    return {int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
 
 
 def test_how_a_fork_ended_is_told(tmp_path: Path, template: Template) -> None:
