@@ -32,9 +32,9 @@ def main() -> None:
         words = ["run", *words]
     os.umask(0o077)
     try:
-        code = app(args=words, prog_name="run_pipeline.py", standalone_mode=False)
-    except typer.Exit as ended:
-        code = ended.exit_code
+        code = _run(words)
+        if sys.stdout:  # a command may be started without one
+            sys.stdout.flush()
     except PipelineError as error:
         code = _fail(str(error), error.exit_code)
     except typer.TyperException as error:
@@ -49,6 +49,13 @@ def main() -> None:
     except Exception as error:
         code = _unexpected(error, words)
     sys.exit(code)
+
+
+def _run(words: list[str]) -> int:
+    try:
+        return app(args=words, prog_name="run_pipeline.py", standalone_mode=False) or 0
+    except typer.Exit as ended:
+        return ended.exit_code
 
 
 def _fail(message: str, code: int) -> int:
