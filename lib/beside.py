@@ -1,7 +1,7 @@
-"""Work done beside a notebook, by forks of its kernel: a notebook that runs alone on two cores uses one.
+"""Work done beside a notebook, by a fork of its kernel: a notebook that runs alone on two cores uses one.
 
 Only in the pipeline's own kernels, where a fork is safe: elsewhere, as in JupyterLab, the work is done where its result
-is asked for. So is what a fork could not do: then the kernel meets the same trouble, or none.
+is asked for. So is what the fork could not do: then the kernel meets the same trouble, or none.
 """
 
 from __future__ import annotations
@@ -21,9 +21,6 @@ from lib.kernel_start import TIED_VARIABLE, die_with_parent
 LONGEST_SECONDS = 20.0
 """How long a result is waited for; then the kernel does the work."""
 
-FORKS = 2
-"""More than one, as a notebook asks the tables faster than one picture is drawn."""
-
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
@@ -38,8 +35,8 @@ class Beside(Generic[Result]):
         self._begun: Future[Result] | None = None
         if may_fork():
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)  # of other threads: a fork runs none of them
-                self._begun = _forks().submit(function, *args, **kwargs)
+                warnings.simplefilter("ignore", DeprecationWarning)  # of other threads: the fork runs none of them
+                self._begun = _fork().submit(function, *args, **kwargs)
 
     def result(self) -> Result:
         """What came of it. Raises what the function raises."""
@@ -47,7 +44,7 @@ class Beside(Generic[Result]):
             try:
                 return self._begun.result(LONGEST_SECONDS)
             except Exception:  # whatever it was: it is the kernel's turn
-                _forks.cache_clear()
+                _fork.cache_clear()
         return self._work()
 
 
@@ -57,8 +54,8 @@ def may_fork() -> bool:
 
 
 @cache
-def _forks() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(FORKS, multiprocessing.get_context("fork"), _end_with_kernel, (os.getpid(),))
+def _fork() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, multiprocessing.get_context("fork"), _end_with_kernel, (os.getpid(),))
 
 
 def _end_with_kernel(kernel: int) -> None:

@@ -39,7 +39,7 @@ class StagesAhead:
 
     def take(self, name: str) -> Stage | None:
         """The notebook's stage, as soon as it is made; None when it was not begun or could not be made."""
-        with suppress(EOFError, OSError):
+        with suppress(Exception):
             if self._maker:
                 self._maker.send(name)
                 if self._maker.poll(LONGEST_SECONDS):

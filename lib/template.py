@@ -148,10 +148,11 @@ class Template:
             "first": list(first),
         }
         with ExitStack() as given:
-            ends = [self.call("lib.drawing", "serve", draws=True) for _ in range(drawers)]
-            for each in ends:
-                given.enter_context(each)
-            return ForkedProcess(self, self.ask(request, [output, *(each.fileno() for each in ends)])["pid"])
+            descriptors = [output]
+            with suppress(TemplateGone):  # the kernel draws for itself
+                for _ in range(drawers):
+                    descriptors.append(given.enter_context(self.call("lib.drawing", "serve", draws=True)).fileno())
+            return ForkedProcess(self, self.ask(request, descriptors)["pid"])
 
     def call(self, module: str, function: str, *, draws: bool = False) -> socket.socket:
         """This end of a socket whose other end the function gets in a new process, which ends with it or before.

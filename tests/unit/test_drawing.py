@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import re
+import signal
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -21,7 +23,9 @@ from lib.figures import nothing_to_draw, png
 from lib.kernels import Kernel
 from lib.layout import NOTEBOOKS
 from lib.template import Template
-from tests.unit.test_kernels import ROOT
+from tests.unit.test_kernels import ROOT, alive
+from tests.unit.test_template import forks_of
+from tests.waiting import wait_for
 
 SHOW_ONE = "from lib.drawing import show_picture\nshow_picture('figures.nothing_to_draw', '{0}')"
 
@@ -114,6 +118,19 @@ def test_a_picture_that_is_not_drawn_beside_is_drawn_by_the_kernel(
     for cell, title in ((shown, "One"), (after, "Two")):
         (picture,) = pictures(cell)
         assert (pixels(picture) == pixels(png(nothing_to_draw(title)))).all()
+
+
+def test_a_kernel_whose_drawers_cannot_be_had_draws_for_itself(tmp_path: Path) -> None:
+    with Template() as template:
+        wait_for(lambda: forks_of(template._process.pid))
+        (drawing,) = forks_of(template._process.pid)
+        os.kill(drawing, signal.SIGKILL)
+        wait_for(lambda: not alive(drawing), 5)
+        shown, last = executed(tmp_path, template, SHOW_ONE.format("One"), IMPORTED)
+        assert len(pictures(shown)) == 1
+        assert [each.data["text/plain"] for each in last.outputs] == ["True"]
+        with Kernel("run-1", tmp_path, tmp_path / "run.log", template) as kernel:
+            assert kernel.pid in forks_of(template._process.pid)
 
 
 @pytest.mark.parametrize("beside", [True, False])
