@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lib.config import ROOT
-from lib.deferred import defer, left_out
+from lib.deferred import defer, hollow, left_out
 
 
 @pytest.fixture
@@ -50,6 +50,17 @@ def test_a_package_that_is_left_out_is_as_if_not_installed_and_then_is_there_aga
         assert importlib.import_module(package).value == 1, "what is imported already stays"
 
 
+def test_a_hollow_module_has_every_name_and_then_is_the_module_again(package: str) -> None:
+    part = f"{package}.part"
+    with hollow(part):
+        stand_in = importlib.import_module(part)
+        assert isinstance(stand_in.anything, type) and stand_in.anything is not stand_in.value
+        assert not hasattr(stand_in, "__file__")
+    assert importlib.import_module(part).value == 2
+    with hollow(part):
+        assert importlib.import_module(part).value == 2, "what is imported already stays"
+
+
 def test_the_command_and_the_gate_import_no_more_than_they_need() -> None:
     script = """
 import sys
@@ -59,9 +70,28 @@ with imports_of_the_command():
 assert not {"pandas", "numpy", "pyarrow"} & set(sys.modules), "the command"
 from lib.gate_library import import_library
 import_library()
-assert not {"sqlalchemy", "ipywidgets", "isoduration"} & set(sys.modules), "the gate"
+assert not {"sqlalchemy", "ipywidgets", "isoduration", "urllib3"} & set(sys.modules), "the gate"
+import great_expectations as gx
+from great_expectations.expectations.registry import list_registered_expectation_implementations as registered
+assert "expect_column_kl_divergence_to_be_less_than" not in registered(), "what no suite has"
+assert gx.get_context(mode="ephemeral").data_sources.add_spark and gx.ExpectationSuite
+from great_expectations.expectations.core.expect_column_max_to_be_between import ExpectColumnMaxToBeBetween
+assert "expect_column_max_to_be_between" in registered(), "what is asked for by its module is there"
 import sqlalchemy, requests.adapters
 assert sqlalchemy.create_engine and requests.Session and requests.adapters.HTTPAdapter
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_page_is_made_without_what_nbconvert_has_for_other_things() -> None:
+    script = """
+import sys
+import lib.report_stage
+assert not {"charset_normalizer", "isoduration", "nbconvert.postprocessors.serve"} & set(sys.modules)
+assert getattr(sys.modules["soupsieve"], "__file__", None) is None
+import soupsieve, nbconvert.postprocessors.serve
+assert soupsieve.compile("p") and nbconvert.postprocessors.serve.ServePostProcessor.__mro__[1] is not object
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
