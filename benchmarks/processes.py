@@ -118,11 +118,15 @@ def with_children(root: int) -> list[int]:
 
 
 def memory_of(pid: int) -> tuple[int, int]:
-    """PSS and RSS of one process in bytes."""
+    """PSS and RSS of one process in bytes; nothing of one that has ended."""
     if not Path("/proc").exists():
         return 0, psutil.Process(pid).memory_info().rss
     told = {"Pss": 0, "Rss": 0}
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        lines = []
+    for line in lines:
         name, _, rest = line.partition(":")
         if name in told:
             told[name] = int(rest.split()[0]) * 1024
