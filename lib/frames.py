@@ -121,6 +121,7 @@ def example_result(run: Run) -> pd.DataFrame:
         rows = pd.DataFrame([dict(row) for row in connection.execute(example_query(run))])
     if rows.empty:
         return pd.DataFrame(columns=["period", "visits", "visits_with_cost", "cost"])
+    rows["monday"] = rows["monday"].str[:10]  # where a week is cut to an instant, its day
     rows["cents"] = (rows.pop("cost") * 100).round().astype("int64")
     merged = merge_small_periods(rows, minimum, ["visits", "visits_with_cost"], day="monday", grain="week")
     pairs = zip(merged["cents"], merged["visits_with_cost"], strict=True)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -14,10 +15,11 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from lib import validate, warehouse
+from lib import frames, validate, warehouse
 from lib.config import Engine
 from lib.errors import PipelineError, StoredDataChanged
 from lib.layout import Layout
+from lib.run import Run
 from lib.sql import statements
 from lib.verify import verify_tables
 from lib.warehouse import SCHEMA_VERSION, TABLES, open_warehouse, reading, schema_statements, transaction, writing
@@ -46,6 +48,14 @@ def test_an_analyst_finds_dates_stamps_and_money(own: Clinic) -> None:
             "DATE", "DECIMAL(18,2)", "TIMESTAMP",
         ]  # fmt: skip
         assert analyst.sql("SELECT sum(total_visit_cost) FROM daily_visit_metrics").fetchall()[0][0] is not None
+
+
+def test_the_example_query_needs_no_word_about_time_zones(own: Clinic) -> None:
+    """DuckDB cuts a day to its week as an instant."""
+    run = Run.existing(own.layout.place, own.layout.run_ids()[-1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert frames.example_result(run)["visits"].sum() > 0
 
 
 def test_a_new_warehouse_has_every_table_and_is_private(tmp_path: Path) -> None:
