@@ -21,7 +21,6 @@ if __name__ == "__main__":
 
     try:
         main()
-    except (
-        SystemExit
-    ) as ended:  # what was said is written; to take apart all that was imported takes a tenth of a second
+    except SystemExit as ended:
+        # What was said is written; to take apart all that was imported takes a tenth of a second.
         os._exit(int(ended.code or 0))

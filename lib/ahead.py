@@ -33,7 +33,7 @@ class KernelsAhead:
             for name in names
         }
         self._ahead = template is not None
-        self._start([*names[:1], *(name for name in names[1:] if name in LONG_IMPORTS)])
+        self._start([*names[:1], *(name for name in names if name in LONG_IMPORTS)])
 
     def take(self, name: str) -> Kernel:
         """The notebook's kernel, which the caller stops; the next one begins to start."""

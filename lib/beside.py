@@ -16,7 +16,7 @@ from functools import cache, partial
 from typing import Generic, ParamSpec, TypeVar
 
 from lib.confidential import RUN_VARIABLE
-from lib.kernel_start import TIED_VARIABLE, die_with_parent
+from lib.kernel_start import tie_to
 
 LONGEST_SECONDS = 20.0
 """How long a result is waited for; then the kernel does the work."""
@@ -33,7 +33,7 @@ class Beside(Generic[Result]):
     ) -> None:
         self._work = partial(function, *args, **kwargs)
         self._begun: Future[Result] | None = None
-        if may_fork():
+        if _may_fork():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # of other threads: the fork runs none of them
                 self._begun = _fork().submit(function, *args, **kwargs)
@@ -48,16 +48,11 @@ class Beside(Generic[Result]):
         return self._work()
 
 
-def may_fork() -> bool:
+def _may_fork() -> bool:
     """Whether this is a kernel of the pipeline's."""
     return bool(os.environ.get(RUN_VARIABLE)) and sys.platform == "linux"
 
 
 @cache
 def _fork() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(1, multiprocessing.get_context("fork"), _end_with_kernel, (os.getpid(),))
-
-
-def _end_with_kernel(kernel: int) -> None:
-    os.environ.update({TIED_VARIABLE: "1", "JPY_PARENT_PID": str(kernel)})
-    die_with_parent()
+    return ProcessPoolExecutor(1, multiprocessing.get_context("fork"), tie_to, (os.getpid(),))

@@ -6,8 +6,8 @@ from __future__ import annotations
 import gc
 import importlib
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -38,19 +38,6 @@ def defer(*modules: str) -> None:
         sys.modules.setdefault(name, _Deferred(name))
 
 
-@contextmanager
-def left_out(*modules: str) -> Iterator[None]:
-    """While the block lasts, each module is as if it were not installed, unless it is imported already: for what
-    libraries do without where it is not there."""
-    absent = [name for name in modules if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]  # None: its import fails
-    try:
-        yield
-    finally:
-        for name in absent:
-            sys.modules.pop(name, None)
-
-
 class _Hollow(ModuleType):
     """Stands in `sys.modules` for a module of which only names are wanted: each is an empty class."""
 
@@ -61,16 +48,28 @@ class _Hollow(ModuleType):
 
 
 @contextmanager
-def hollow(*modules: str) -> Iterator[None]:
-    """While the block lasts, each module is there and empty, unless it is imported already: for what libraries import
-    by name and then do not use."""
+def _replaced(modules: Iterable[str], stand_in: Callable[[str], ModuleType | None]) -> Iterator[None]:
+    """While the block lasts, what `stand_in` makes of its name is in each module's place, unless it is imported
+    already."""
     absent = [name for name in modules if name not in sys.modules]
-    sys.modules.update((name, _Hollow(name)) for name in absent)
+    sys.modules.update((name, stand_in(name)) for name in absent)  # type: ignore[misc]
     try:
         yield
     finally:
         for name in absent:
             sys.modules.pop(name, None)
+
+
+def left_out(*modules: str) -> AbstractContextManager[None]:
+    """While the block lasts, each module is as if it were not installed, unless it is imported already: for what
+    libraries do without where it is not there."""
+    return _replaced(modules, lambda _: None)  # with None there, its import fails
+
+
+def hollow(*modules: str) -> AbstractContextManager[None]:
+    """While the block lasts, each module is there and empty, unless it is imported already: for what libraries import
+    by name and then do not use."""
+    return _replaced(modules, _Hollow)
 
 
 @contextmanager

@@ -32,6 +32,12 @@ def die_with_parent() -> None:
         os._exit(1)
 
 
+def tie_to(parent: int) -> None:
+    """Have the system kill this process, a fork of `parent`, with it."""
+    os.environ.update({TIED_VARIABLE: "1", "JPY_PARENT_PID": str(parent)})
+    die_with_parent()
+
+
 def _open_no_port(folder: Path) -> None:
     """Have what forked processes print come by a unix socket too: for that alone ipykernel listens on a TCP port."""
     import zmq

@@ -39,10 +39,8 @@ PREPARED = (
     "ipykernel.kernelapp",
     "ipykernel.ipkernel",
     "ipykernel.zmqshell",
-    "concurrent.futures.process",
     "lib.analytics",
     "lib.confidential",
-    "lib.drawing",
     "lib.engines.duckdb",
     "lib.extract",
     "lib.fates",
@@ -62,7 +60,7 @@ PREPARED = (
 )
 """What every kernel, or several notebooks, import. What costs a second and serves one notebook is not here."""
 
-DRAWING = ("PIL.PngImagePlugin", "matplotlib.backends.backend_agg", "lib.plots", "lib.run_plots", "lib.history_plots")
+DRAWING = ("matplotlib.backends.backend_agg", "lib.plots", "lib.run_plots", "lib.history_plots")
 """What a picture needs."""
 
 
@@ -94,10 +92,10 @@ def _serve(control: socket.socket) -> NoReturn:
     way, JSON; to a call there is no answer."""
     gc.freeze()
     called: list[int] = []
-    while received := socket.recv_fds(control, REQUEST_BYTES, MOST_DESCRIPTORS):
-        message, descriptors, _, _ = received
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(control, REQUEST_BYTES, MOST_DESCRIPTORS)
         if not message:
-            break
+            os._exit(0)
         request = json.loads(message)
         called = [each for each in called if _exit_code(each) is None]  # of a kernel's end its user asks
         if "call" in request:
@@ -108,7 +106,6 @@ def _serve(control: socket.socket) -> NoReturn:
             control.send(json.dumps({"number": request["number"], **answer}).encode())
         for descriptor in descriptors:
             os.close(descriptor)
-    os._exit(0)
 
 
 def _exit_code(pid: int) -> int | None:
@@ -148,10 +145,9 @@ def _call(called: list[str], descriptor: int) -> None:
 
 def _tie() -> None:
     """Have a fork end with the process that it is a fork of."""
-    from lib.kernel_start import TIED_VARIABLE, die_with_parent
+    from lib.kernel_start import tie_to
 
-    os.environ.update({TIED_VARIABLE: "1", "JPY_PARENT_PID": str(os.getppid())})
-    die_with_parent()
+    tie_to(os.getppid())
     _name_process()
 
 

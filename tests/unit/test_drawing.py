@@ -7,13 +7,16 @@ import io
 import os
 import re
 import signal
+import time
 from collections.abc import Iterator
 from importlib import import_module
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
@@ -118,6 +121,21 @@ def test_a_picture_that_is_not_drawn_beside_is_drawn_by_the_kernel(
     for cell, title in ((shown, "One"), (after, "Two")):
         (picture,) = pictures(cell)
         assert (pixels(picture) == pixels(png(nothing_to_draw(title)))).all()
+
+
+def test_who_draws_ends_when_nobody_takes_the_picture(template: Template) -> None:
+    """Its kernel was killed: a picture larger than what a socket holds would keep it waiting for ever."""
+    (drawing,) = forks_of(template._process.pid)
+    before = forks_of(drawing)
+    many = pd.DataFrame({"code": [f"{n:x}" * 5 for n in range(500)], "visits": range(500, 0, -1), "categories": 1})
+    kernel = Connection(template.call("lib.drawing", "serve", draws=True).detach())
+    kernel.send(("plots.plot_top_categories", (many,), {"minimum": 0}))
+    assert kernel.poll(60)  # its first bytes are there
+    (drawer,) = forks_of(drawing) - before
+    time.sleep(0.5)
+    assert alive(drawer)
+    kernel.close()
+    wait_for(lambda: not alive(drawer), 20)
 
 
 def test_a_kernel_whose_drawers_cannot_be_had_draws_for_itself(tmp_path: Path) -> None:
