@@ -89,7 +89,8 @@ def raise_lost_signal() -> None:
 
 @contextmanager
 def signals_noted() -> Iterator[None]:
-    """While the record is closed: a second Ctrl-C would leave it open. See `was_signalled`."""
+    """While a record is begun, which is to be closed, and while it is closed: one more Ctrl-C would leave it open. See
+    `was_signalled`, `raise_lost_signal`."""
 
     def note(number: int, frame: FrameType | None) -> None:
         _signalled.append(number)

@@ -80,8 +80,9 @@ def run_pipeline(
         _prepare(layout, settings, options, progress)
         _finish_report(layout, config_file, progress)
         note_records(layout, settings.anchor)  # what was repaired; the close tells what cannot be noted
-        run = Run.begin(settings, data_dir=place, as_of=as_of, options=options)
-        progress.began(run)
+        with signals_noted():  # from the manifest on there is a record to close
+            run = Run.begin(settings, data_dir=place, as_of=as_of, options=options)
+            progress.began(run)
         return _run_notebooks(run, list(NOTEBOOKS), config_file, progress, template)
 
 
@@ -107,21 +108,23 @@ def resume_pipeline(
         _prepare(layout, begun.settings, begun.options, progress)
         run = Run.existing(layout.place, begun.run_id)
         check_resumable(run, config_file, given)
-        reopen(run)
-        progress.resumed(run)
+        with signals_noted():
+            reopen(run)
+            progress.resumed(run)
         return _run_notebooks(run, unfinished_notebooks(run), config_file, progress, template)
 
 
 def _run_notebooks(
     run: Run, names: list[str], config_file: str, progress: Progress, template: Template | None
 ) -> Ended:
-    if template:  # its imports still take a while
-        learn_format()
-        learn_templates()
     executions: list[Execution] = []
     interrupt: KeyboardInterrupt | None = None
     with StagesAhead(template) as stages:
         try:
+            raise_lost_signal()  # that came while the run began
+            if template:  # its imports still take a while
+                learn_format()
+                learn_templates()
             with KernelsAhead(run, names, template) as kernels:
                 for name in names:
                     executions.append(_execute(run, name, config_file, progress, kernels.take(name)))

@@ -24,8 +24,8 @@ from typing import Any, NoReturn
 
 REQUEST_BYTES = 1 << 20
 MOST_DESCRIPTORS = 8
-KERNEL_NAME = b"visits-kernel"
-"""What a list of processes calls a forked kernel; 15 bytes at most."""
+KERNEL_NAME, BESIDE_NAME = b"visits-kernel", b"visits-beside"
+"""What a list of processes calls a forked kernel, and what makes pictures or pages beside them; 15 bytes at most."""
 
 _PR_SET_NAME = 15
 
@@ -75,7 +75,7 @@ def main() -> None:
         importlib.import_module(name)
     if not os.fork():
         control.close()
-        _tie()
+        _tie(BESIDE_NAME)
         for name in DRAWING:
             importlib.import_module(name)
         sys.modules["lib.plots"].draw_once()
@@ -136,19 +136,19 @@ def _fork(request: dict[str, Any], descriptors: list[int], control: socket.socke
 
 def _call(called: list[str], descriptor: int) -> None:
     """The function of the descriptor, in a process that ends with the template."""
-    _tie()
+    _tie(BESIDE_NAME)
     gc.freeze()
     gc.enable()
     module, function = called
     getattr(importlib.import_module(module), function)(descriptor)
 
 
-def _tie() -> None:
-    """Have a fork end with the process that it is a fork of."""
+def _tie(name: bytes) -> None:
+    """Have a fork end with the process that it is a fork of, and be listed by this name."""
     from lib.kernel_start import tie_to
 
     tie_to(os.getppid())
-    _name_process()
+    _name_process(name)
 
 
 def _become_kernel(request: dict[str, Any], output: int, *drawers: int) -> None:
@@ -160,7 +160,7 @@ def _become_kernel(request: dict[str, Any], output: int, *drawers: int) -> None:
     os.environ.update(request["environment"], **{DRAWERS_VARIABLE: ",".join(map(str, drawers))})
     for drawer in drawers:
         os.set_inheritable(drawer, False)
-    _tie()
+    _tie(KERNEL_NAME)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for target, descriptor in ((0, nothing), (1, output), (2, output)):
         os.dup2(descriptor, target)
@@ -177,11 +177,11 @@ def _become_kernel(request: dict[str, Any], output: int, *drawers: int) -> None:
     run_kernel()
 
 
-def _name_process() -> None:
+def _name_process(name: bytes) -> None:
     if sys.platform == "linux":
         import ctypes
 
-        ctypes.CDLL(None).prctl(_PR_SET_NAME, KERNEL_NAME, 0, 0, 0)
+        ctypes.CDLL(None).prctl(_PR_SET_NAME, name, 0, 0, 0)
 
 
 if __name__ == "__main__":

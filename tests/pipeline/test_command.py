@@ -19,9 +19,10 @@ from rich.console import Console
 from lib import interrupts, pipeline
 from lib.config import settings_from
 from lib.execute import Execution, Failure
-from lib.run import Options
+from lib.run import Options, Run
+from lib.template import Template
 from lib.terminal import NoProgress
-from tests.kernels import kernels_with
+from tests.kernels import forks_with, kernels_with
 from tests.pipeline.clinic import ROOT, Clinic, row
 from tests.waiting import wait_for
 
@@ -211,7 +212,7 @@ def test_an_interrupt_rolls_back_and_leaves_no_kernel(clinic: Clinic, number: si
     assert process.returncode == code, out + errors
     assert "interrupted: nothing was loaded" in errors and "Traceback" not in errors
     assert last_manifest(clinic)["outcome"] == "interrupted"
-    wait_for(lambda: not kernels_with(clinic.data_dir), 20)
+    wait_for(lambda: not forks_with(clinic.data_dir), 20)
     assert clinic.facts() == {}
     again = clinic.command("run", "--quiet", "--as-of", "2025-03-02T00:00:00Z")
     assert again.returncode == 0, again.stderr
@@ -227,17 +228,43 @@ def test_a_failure_that_a_signal_made_is_told_as_the_signal(clinic: Clinic, monk
         )
 
     monkeypatch.setattr(pipeline, "execute_notebook", execute)
+    ended = run_here(clinic, monkeypatch)
+    assert (ended.outcome, ended.exit_code) == ("interrupted", 143)
+
+
+@pytest.mark.parametrize(
+    ("owner", "step"), [(Run, "begin"), (NoProgress, "began"), (pipeline, "learn_format"), (pipeline, "KernelsAhead")]
+)
+def test_an_interrupt_while_a_run_begins_closes_its_record(
+    owner: object, step: str, clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = getattr(owner, step)
+
+    def signalled(*given: Any, **named: Any) -> Any:
+        done = taken(*given, **named)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return done
+
+    monkeypatch.setattr(owner, step, signalled)
+    with Template() as template:
+        ended = run_here(clinic, monkeypatch, template)
+    assert (ended.outcome, ended.exit_code) == ("interrupted", 143)
+    assert last_manifest(clinic)["outcome"] == "interrupted"
+
+
+def run_here(clinic: Clinic, monkeypatch: pytest.MonkeyPatch, template: Template | None = None) -> pipeline.Ended:
+    """One run in this process."""
     monkeypatch.setattr(interrupts, "_signalled", [])
     clinic.deliver([row("V1")])
-    ended = pipeline.run_pipeline(
+    return pipeline.run_pipeline(
         settings_from({"source": {"path": str(clinic.input)}}, "config.yaml"),
         config_file="config.yaml",
         data_dir=clinic.place,
         as_of=None,
         options=Options(),
         progress=NoProgress(Console()),
+        template=template,
     )
-    assert (ended.outcome, ended.exit_code) == ("interrupted", 143)
 
 
 def test_a_failed_gate_exits_4_holds_the_delivery_and_is_accepted(clinic: Clinic) -> None:

@@ -28,7 +28,7 @@ from lib.run import Run
 from lib.standalone import check_records, read_records
 from lib.used_code import used_code
 from lib.warehouse import writing
-from tests.kernels import kernels_with
+from tests.kernels import forks_with, kernels_with
 from tests.pipeline.clinic import ROOT, Clinic, row
 from tests.pipeline.plain_gate import plain_gate
 from tests.waiting import wait_for
@@ -422,7 +422,7 @@ def test_a_run_that_was_stopped_in_02_is_resumed(
     wait_for(lambda: sorted(project.data_dir.glob("runs/0*/manifest.json")) and project.manifest().get("finished"))
     stop(project, process)
     process.communicate(timeout=120)
-    wait_for(lambda: not kernels_with(project.folder))
+    wait_for(lambda: not forks_with(project.folder))
     assert process.returncode != 0
     code, out, errors = project.command("run", "--resume")
     assert code == 0, out + errors

@@ -31,7 +31,7 @@ from lib.store import objects, place
 from lib.store.index import FILE_NAME
 from lib.store.lease import hold_lease
 from lib.verify import find_changes
-from tests.kernels import kernels_with
+from tests.kernels import forks_with
 from tests.pipeline.clinic import ROOT, Clinic, row
 from tests.pipeline.plain_gate import plain_gate
 from tests.servers.s3 import CUT, SECRET, S3Server
@@ -331,7 +331,7 @@ def test_a_run_that_died_after_its_commit_is_told_by_another_machine(
         time.sleep(0.02)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
-    while kernels_with(clinic.folder):  # they die with it, a moment later
+    while forks_with(clinic.folder):  # they die with it, a moment later
         assert time.monotonic() < until
         time.sleep(0.02)
     shutil.rmtree(clinic.folder / "here")
