@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -195,11 +196,14 @@ def _told(took: Took) -> dict[str, Any]:
 
 
 def _afresh(folder: Path, copy_of: Path | None = None) -> Path:
-    """An empty folder in place of what was there, or a copy of another."""
+    """An empty folder in place of what was there, or a copy of another. The copy is on the disk: whoever is measured next
+    would else wait for it, where it has its own few pages written to the end."""
     _remove(folder)
     if copy_of:
-        return Path(shutil.copytree(copy_of, folder, symlinks=True))
-    folder.mkdir(parents=True)
+        shutil.copytree(copy_of, folder, symlinks=True)
+    else:
+        folder.mkdir(parents=True)
+    os.sync()
     return folder
 
 
