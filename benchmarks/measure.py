@@ -196,8 +196,8 @@ def _told(took: Took) -> dict[str, Any]:
 
 
 def _afresh(folder: Path, copy_of: Path | None = None) -> Path:
-    """An empty folder in place of what was there, or a copy of another. The copy is on the disk: whoever is measured next
-    would else wait for it, where it has its own few pages written to the end."""
+    """An empty folder in place of what was there, or a copy of another, which is on the disk: whoever is measured next
+    and has its own few pages written to the end would else wait for the copy's."""
     _remove(folder)
     if copy_of:
         shutil.copytree(copy_of, folder, symlinks=True)

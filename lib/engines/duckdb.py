@@ -28,7 +28,13 @@ HASH_DIGITS = 12
 """Of a row hash's 64: enough to cut any number of rows finely."""
 ROW_GROUP = 61_440
 """Rows: half of the engine's default stays in the processor's cache, and is written for three quarters of the price."""
-PARQUET = f"PARQUET_VERSION V2, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {ROW_GROUP}"
+DICTIONARY = 1_000
+"""Distinct values: a column that has more of them in a row group gets no dictionary. The engine's default is a fifth of
+the rows, which takes an eighth of the writing to find out of ids and hashes."""
+PARQUET = (
+    "PARQUET_VERSION V2, COMPRESSION zstd, COMPRESSION_LEVEL 1, "
+    f"ROW_GROUP_SIZE {ROW_GROUP}, DICTIONARY_SIZE_LIMIT {DICTIONARY}"
+)
 """Encodings of version 2 keep the lengths of texts apart from the texts: hashes are then packed at half the price."""
 
 
