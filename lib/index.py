@@ -14,12 +14,11 @@ from typing import Any
 from lib.clock import parse_instant, short_instant, stored_instant
 from lib.decisions import sign_offs
 from lib.errors import PipelineError
-from lib.files import read_json
 from lib.layout import Layout
-from lib.manifest import FILE_NAME as MANIFEST
 from lib.page import write_page
 from lib.rule_history import RuleHistory, limit_text, rule_history, value_text
 from lib.run_in_words import verdict_of
+from lib.run_records import RunRecord, newest_records
 from lib.trends import Reading, Trend, draw_trend
 
 FILE_NAME = "index.html"
@@ -73,24 +72,25 @@ def write_index(layout: Layout) -> Path:
     signed: dict[str, list[str]] = {}
     for each in sign_offs(layout):
         signed.setdefault(each.run_id, []).append(each.text)
-    lines = [_line(layout, run_id, signed) for run_id in layout.run_ids()]
-    sources = sorted({each.source for each in lines if each.source})
+    records = list(newest_records(layout))
+    lines = [_line(layout, each, signed) for each in records]
+    by_source: dict[str, list[RunLine]] = {}
+    for line in reversed(lines):
+        by_source.setdefault(line.source, []).append(line)
     return write_page(
         layout.runs / FILE_NAME,
         "index.html.j2",
-        lines=lines[::-1],
-        sources=[_over_time(layout, source, [each for each in lines if each.source == source]) for source in sources],
+        lines=lines,
+        sources=[_over_time(records, source, by_source[source]) for source in sorted(by_source) if source],
     )
 
 
-def _line(layout: Layout, run_id: str, signed: dict[str, list[str]]) -> RunLine:
-    record = layout.record(run_id)
-    page = (record / PAGE).is_file()
+def _line(layout: Layout, record: RunRecord, signed: dict[str, list[str]]) -> RunLine:
+    page = (layout.record(record.run_id) / PAGE).is_file()
     try:
-        manifest = read_json(record / MANIFEST)
-        return _readable(run_id, page, manifest, ", ".join(signed.get(run_id, [])))
-    except (OSError, ValueError, PipelineError, AttributeError, KeyError, TypeError):  # damaged, or not there yet
-        return RunLine(run_id, page, "UNREADABLE")
+        return _readable(record.run_id, page, record.manifest, ", ".join(signed.get(record.run_id, [])))
+    except (ValueError, PipelineError, AttributeError, KeyError, TypeError):  # damaged, or not there yet
+        return RunLine(record.run_id, page, "UNREADABLE")
 
 
 def _readable(run_id: str, page: bool, manifest: dict[str, Any], signed: str) -> RunLine:
@@ -128,7 +128,7 @@ def _told(manifest: dict[str, Any]) -> str:
     return summary.partition(": ")[2] or summary
 
 
-def _over_time(layout: Layout, source: str, lines: Sequence[RunLine]) -> SourceTrends:
+def _over_time(records: Sequence[RunRecord], source: str, lines: Sequence[RunLine]) -> SourceTrends:
     def trend(what: str, values: list[float | None], text: Any, limits: list[float | None] | None = None) -> Trend:
         bad = [each.verdict == "FAILED" for each in lines]
         limited = limits or [None] * len(lines)
@@ -149,7 +149,7 @@ def _over_time(layout: Layout, source: str, lines: Sequence[RunLine]) -> SourceT
             ("Lateness: lookback needed", hours),
             ("Duration", trend("Duration", [each.seconds for each in lines], _duration)),
         ),
-        tuple(_rule(each) for each in rule_history(layout, source)),
+        tuple(_rule(each) for each in rule_history(records, source)),
     )
 
 

@@ -86,7 +86,7 @@ def _deleted(visits: int) -> str:
 def print_history(layout: Layout, limit: int) -> None:
     """Print a line a run, newest last."""
     out, _ = consoles()
-    manifests = read_manifests(layout)
+    manifests = read_manifests(layout, limit)
     if not manifests:
         out.print("no run yet; run python run_pipeline.py")
         return
@@ -111,7 +111,7 @@ def print_history(layout: Layout, limit: int) -> None:
     ):
         justify: JustifyMethod = "right" if name in COUNTED else "left"
         table.add_column(name, no_wrap=name != "signed", overflow="fold", justify=justify)
-    for manifest in manifests[-limit:]:
+    for manifest in manifests:
         cells = [*_history_row(manifest), ", ".join(signed.get(manifest["run_id"], []))]
         table.add_row(*map(Text, cells))
     out.print(table)

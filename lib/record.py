@@ -6,6 +6,7 @@ process saw, and whether tables were loaded is what the warehouse says.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +26,8 @@ from lib.warehouses.interface import Connection
 Outcome = Literal["loaded", "held", "refused", "failed", "interrupted", "killed", "unknown"]
 """`unknown` is no record's: the warehouse could not be asked, and the next run closes the record."""
 DERIVED = {FILE_NAME, "report.html"}
+HEAD_BYTES = 1024
+"""Of a manifest, what says when it began and ended."""
 
 
 def close_record(
@@ -70,6 +73,8 @@ def repair_records(layout: Layout, connection: Connection) -> list[str]:
     """
     repaired = []
     for run_id in layout.run_ids():
+        if _says_that_it_ended(layout.record(run_id) / FILE_NAME):
+            continue
         try:
             manifest = Manifest.read(layout.record(run_id))
         except UsageError:  # died before its manifest: nothing was begun
@@ -98,15 +103,24 @@ def record_load(layout: Layout, connection: Connection, run_id: str) -> bool:
     return True
 
 
-def read_manifests(layout: Layout) -> list[dict[str, Any]]:
-    """Every run's manifest as a mapping, oldest first; unreadable ones as their run id and the outcome `unreadable`."""
+def read_manifests(layout: Layout, newest: int | None = None) -> list[dict[str, Any]]:
+    """Every run's manifest as a mapping, or those of so many newest ones, oldest first; unreadable ones as their run id
+    and the outcome `unreadable`."""
     manifests = []
-    for run_id in layout.run_ids():
+    run_ids = layout.run_ids()
+    for run_id in run_ids[-newest:] if newest else run_ids:
         try:
             manifests.append(read_json(layout.record(run_id) / FILE_NAME))
         except (OSError, ValueError):
             manifests.append({"run_id": run_id, "outcome": "unreadable"})
     return manifests
+
+
+def _says_that_it_ended(manifest: Path) -> bool:
+    """By its first lines: of ten thousand records, those that are closed are not read whole at every run's begin."""
+    with suppress(OSError), manifest.open("rb") as stream:
+        return b'\n  "ended": "' in stream.read(HEAD_BYTES)
+    return False
 
 
 def _is_recorded(path: Path) -> bool:

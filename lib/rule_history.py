@@ -1,4 +1,4 @@
-"""The gate's rules over time: what each found in every run, read from the runs' own dq_report.json.
+"""The gate's rules over time: what each found in every run, by the runs' own dq_report.json.
 
 Standard library only. A threshold is the one its run was judged by: the config may have changed since.
 """
@@ -6,12 +6,12 @@ Standard library only. A threshold is the one its run was judged by: the config 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from lib.files import read_json
-from lib.layout import REPORT, Layout
-from lib.manifest import FILE_NAME
+if TYPE_CHECKING:
+    from lib.run_records import RunRecord
 
 NAMES = ("id", "suite", "severity", "unit", "reason")
 """What a report says of a rule whatever was found."""
@@ -73,18 +73,27 @@ class RuleHistory:
         return tuple(each for each in self.points if each.overridden)
 
 
-def rule_history(layout: Layout, source: str | None = None) -> tuple[RuleHistory, ...]:
-    """Every rule of every run's gate. Grain: one RuleHistory per rule, one point per run, oldest first.
+def rule_history(
+    records: Iterable[RunRecord], source: str | None = None, most: int | None = None
+) -> tuple[RuleHistory, ...]:
+    """Every rule of every run's gate, of records that come newest first. Grain: one RuleHistory per rule, one point per
+    run, oldest first.
 
-    Rules stand as in the newest report, then those that it no longer has. `source` leaves out the runs of others. Runs
-    that never reached the gate have no point; a report or manifest that cannot be read is passed over.
+    Rules stand as in the newest report, then those that it no longer has. `source` leaves out the runs of others; after
+    the `most` newest runs no more are drawn. Runs that never reached the gate have no point; a report or manifest that
+    cannot be read is passed over.
     """
     newest: dict[str, dict[str, Any]] = {}
     points: dict[str, list[RulePoint]] = {}
-    for run_id in reversed(layout.run_ids()):
-        for entry, point in _judged_in(layout, run_id, source):
+    judged = 0
+    for record in records:
+        told = _judged_in(record, source)
+        for entry, point in told:
             newest.setdefault(entry["id"], entry)
             points.setdefault(entry["id"], []).append(point)
+        judged += bool(told)
+        if judged == most:
+            break
     return tuple(
         RuleHistory(
             rule=rule,
@@ -150,16 +159,15 @@ def limit_text(comparison: str, threshold: float | None, unit: str) -> str:
     return f"{sign} {value_text(threshold, unit)}"
 
 
-def _judged_in(layout: Layout, run_id: str, source: str | None) -> list[tuple[dict[str, Any], RulePoint]]:
+def _judged_in(record: RunRecord, source: str | None) -> list[tuple[dict[str, Any], RulePoint]]:
     """Each rule of one run: what it is called, and its point; none where they cannot be read."""
-    record = layout.record(run_id)
+    manifest = record.manifest
     try:
-        manifest, entries = read_json(record / FILE_NAME), read_json(record / REPORT)["rules"]
         if source not in (None, manifest["source"]):
             return []
-        told = worst_results(entries)
-        return [({name: each[name] for name in NAMES}, _point(run_id, manifest, each)) for each in told]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        told = worst_results(record.rules)
+        return [({name: each[name] for name in NAMES}, _point(record.run_id, manifest, each)) for each in told]
+    except (KeyError, TypeError, AttributeError):
         return []
 
 

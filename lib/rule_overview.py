@@ -12,6 +12,7 @@ from rich.text import Text
 from lib.errors import UsageError
 from lib.layout import Layout
 from lib.rule_history import RuleHistory, RulePoint, holds_text, limit_text, rule_history, value_text
+from lib.run_records import newest_records
 from lib.terminal import consoles
 
 BLOCKS = "▁▂▃▄▅▆▇"
@@ -23,7 +24,7 @@ def print_rules(layout: Layout, rule: str | None, limit: int) -> None:
     """Print a line a rule, or a line a run of one `rule`, of the newest `limit` runs. Raises UsageError for a rule that
     no run was judged by."""
     out, _ = consoles()
-    found = rule_history(layout)
+    found = rule_history(newest_records(layout))
     if not found:
         out.print("no run has reached the gate yet" if layout.run_ids() else "no run yet; run python run_pipeline.py")
         return

@@ -6,6 +6,7 @@ import pandas as pd
 
 from lib.rule_history import limit_text, rule_history, value_text
 from lib.run import Run
+from lib.run_records import newest_records
 
 RECENT_RUNS = 20
 COLUMNS = {
@@ -17,8 +18,8 @@ COLUMNS = {
 def recent_rules(run: Run, most: int = RECENT_RUNS) -> pd.DataFrame:
     """Grain: one row per rule and run, of the `most` newest runs of the run's source that reached the gate, itself the
     last; runs and rules in their order. `used` is the share of that run's own limit, null where nothing was judged."""
-    rules = rule_history(run.layout, run.source)
-    run_ids = sorted({point.run_id for rule in rules for point in rule.points if point.run_id <= run.run_id})[-most:]
+    records = (each for each in newest_records(run.layout) if each.run_id <= run.run_id)
+    rules = rule_history(records, run.source, most)
     rows = [
         {
             "rule": rule.rule,
@@ -32,7 +33,6 @@ def recent_rules(run: Run, most: int = RECENT_RUNS) -> pd.DataFrame:
         }
         for rule in rules
         for point in rule.points
-        if point.run_id in run_ids
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 

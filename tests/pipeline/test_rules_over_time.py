@@ -20,6 +20,7 @@ from lib.layout import Layout
 from lib.plan import plan_run
 from lib.rule_history import rule_history
 from lib.run import Options
+from lib.run_records import newest_records
 from tests.histories import Deliver, Run, Step
 from tests.pipeline.beside import new_pair, quick_pipeline
 from tests.pipeline.clinic import Clinic, RunResult, row
@@ -210,7 +211,7 @@ def test_sources_of_one_data_folder_are_told_apart(clinic: Clinic) -> None:
     said = told(clinic.data_dir, "--rules")
     heads = [line.split(", ")[0] for line in said.splitlines() if " judged, " in line]
     assert heads == ["north: 1 run judged", "south: 1 run judged"]
-    assert len(rule_history(Layout.at(clinic.data_dir, None), "north")[0].points) == 1
+    assert len(rule_history(newest_records(Layout.at(clinic.data_dir, None)), "north")[0].points) == 1
 
 
 def test_an_unknown_rule_is_told_with_those_there_are(clinic: Clinic) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from lib.layout import Layout
 from lib.rule_history import limit_text, rule_history, used_share, value_text
+from lib.run_records import newest_records
 
 
 def entry(rule: str, observed: float | None, threshold: float | None = 0.05, **more: Any) -> dict[str, Any]:
@@ -51,7 +52,7 @@ def layout(tmp_path: Path) -> Layout:
 def test_each_run_keeps_its_own_limit_and_runs_come_in_order(layout: Layout) -> None:
     second = record(layout, 2, entry("refused_share", 0.06, 0.10))
     first = record(layout, 1, entry("refused_share", 0.06, 0.05, overridden=True))
-    (found,) = rule_history(layout)
+    (found,) = rule_history(newest_records(layout))
     assert [(each.run_id, each.threshold, each.passed) for each in found.points] == [
         (first, 0.05, False),
         (second, 0.10, True),
@@ -68,7 +69,8 @@ def test_a_rule_is_told_at_its_worst_scope(layout: Layout) -> None:
         layout, 2, entry("rows", 0, 1, scope="delivery 000001", **least), entry("rows", 0, 1, **least),
         entry("refused_share", 0.40, overridden=True), entry("refused_share", 0.30, scope="delivery 000003"),
     )  # fmt: skip
-    told = {each.rule: [(point.scope, point.observed) for point in each.points] for each in rule_history(layout)}
+    found = rule_history(newest_records(layout))
+    told = {each.rule: [(point.scope, point.observed) for point in each.points] for each in found}
     # What stops the batch is worse than what was accepted, whatever was observed; of equals the first is told.
     assert told == {
         "rows": [("delivery 000001", 0)],
@@ -79,7 +81,7 @@ def test_a_rule_is_told_at_its_worst_scope(layout: Layout) -> None:
 def test_rules_stand_as_in_the_newest_report_then_those_it_lacks(layout: Layout) -> None:
     record(layout, 1, entry("gone", 0.01), entry("kept", 0.01))
     record(layout, 2, entry("new", None), entry("kept", 0.01, severity="warning"))
-    found = rule_history(layout)
+    found = rule_history(newest_records(layout))
     assert [each.rule for each in found] == ["new", "kept", "gone"]
     assert [(len(each.points), len(each.judged), each.severity) for each in found] == [
         (1, 0, "critical"), (2, 2, "warning"), (1, 1, "critical"),
@@ -90,8 +92,10 @@ def test_rules_stand_as_in_the_newest_report_then_those_it_lacks(layout: Layout)
 def test_only_the_runs_of_a_source(layout: Layout) -> None:
     record(layout, 1, entry("kept", 0.01), source="north")
     south = record(layout, 2, entry("kept", 0.01), source="south")
-    assert [each.run_id for each in rule_history(layout, "south")[0].points] == [south]
-    assert len(rule_history(layout)[0].points) == 2 and rule_history(layout, "east") == ()
+    assert [each.run_id for each in rule_history(newest_records(layout), "south")[0].points] == [south]
+    assert (
+        len(rule_history(newest_records(layout))[0].points) == 2 and rule_history(newest_records(layout), "east") == ()
+    )
 
 
 BROKEN = {
@@ -115,12 +119,12 @@ def test_what_cannot_be_read_is_passed_over(case: str, layout: Layout) -> None:
         (broken / "dq_report.json").write_text(content)
     record(layout, 3)
     (layout.record(record(layout, 4, entry("kept", 0.02))) / "manifest.json").unlink()
-    (found,) = rule_history(layout)
+    (found,) = rule_history(newest_records(layout))
     assert [each.run_id for each in found.points] == [whole]
 
 
 def test_before_the_first_run_there_is_no_history(layout: Layout) -> None:
-    assert rule_history(layout) == ()
+    assert rule_history(newest_records(layout)) == ()
 
 
 @pytest.mark.parametrize(

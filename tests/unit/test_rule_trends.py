@@ -8,6 +8,8 @@ from typing import Any, cast
 
 import pytest
 
+from lib import run_records
+from lib.files import read_json
 from lib.history_plots import plot_rules
 from lib.layout import Layout
 from lib.rule_trends import recent_rules, rules_frame
@@ -34,6 +36,19 @@ def test_the_last_runs_of_this_source_up_to_this_one(layout: Layout) -> None:
     recent = recent_rules(run_of(layout, ids[3]), most=3)
     assert recent["run"].tolist() == ids[1:4]
     assert recent["used"].tolist() == pytest.approx([0.04, 0.06, 0.08])
+
+
+def test_no_more_records_are_read_than_are_shown(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [record(layout, number, entry("refused_share", 0.01)) for number in range(1, 21)]
+    read: list[str] = []
+
+    def noted(path: Path) -> Any:
+        read.append(path.parent.name)
+        return read_json(path)
+
+    monkeypatch.setattr(run_records, "read_json", noted)
+    assert recent_rules(run_of(layout, ids[-1]), most=3)["run"].tolist() == ids[-3:]
+    assert set(read) == set(ids[-3:])
 
 
 def test_neither_the_runs_of_other_sources_nor_those_that_never_reached_the_gate(layout: Layout) -> None:
