@@ -72,8 +72,7 @@ def write_index(layout: Layout) -> Path:
     signed: dict[str, list[str]] = {}
     for each in sign_offs(layout):
         signed.setdefault(each.run_id, []).append(each.text)
-    records = list(newest_records(layout))
-    lines = [_line(layout, each, signed) for each in records]
+    lines = [_line(layout, each, signed) for each in newest_records(layout)]
     by_source: dict[str, list[RunLine]] = {}
     for line in reversed(lines):
         by_source.setdefault(line.source, []).append(line)
@@ -81,7 +80,7 @@ def write_index(layout: Layout) -> Path:
         layout.runs / FILE_NAME,
         "index.html.j2",
         lines=lines,
-        sources=[_over_time(records, source, by_source[source]) for source in sorted(by_source) if source],
+        sources=[_over_time(layout, source, by_source[source]) for source in sorted(by_source) if source],
     )
 
 
@@ -128,7 +127,7 @@ def _told(manifest: dict[str, Any]) -> str:
     return summary.partition(": ")[2] or summary
 
 
-def _over_time(records: Sequence[RunRecord], source: str, lines: Sequence[RunLine]) -> SourceTrends:
+def _over_time(layout: Layout, source: str, lines: Sequence[RunLine]) -> SourceTrends:
     def trend(what: str, values: list[float | None], text: Any, limits: list[float | None] | None = None) -> Trend:
         bad = [each.verdict == "FAILED" for each in lines]
         limited = limits or [None] * len(lines)
@@ -149,7 +148,7 @@ def _over_time(records: Sequence[RunRecord], source: str, lines: Sequence[RunLin
             ("Lateness: lookback needed", hours),
             ("Duration", trend("Duration", [each.seconds for each in lines], _duration)),
         ),
-        tuple(_rule(each) for each in rule_history(records, source)),
+        tuple(_rule(each) for each in rule_history(newest_records(layout), source)),
     )
 
 

@@ -22,7 +22,7 @@ class RunRecord:
 
 
 def newest_records(layout: Layout) -> Iterator[RunRecord]:
-    """Every run's, the newest first: who needs a few draws a few."""
+    """Every run's, the newest first, one at a time: who needs a few draws a few, and nobody holds them all."""
     for run_id in reversed(layout.run_ids()):
         record = layout.record(run_id)
         manifest = rules = None

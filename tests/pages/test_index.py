@@ -5,13 +5,17 @@ from __future__ import annotations
 import grp
 import json
 import os
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lib import index
 from lib.index import write_index
 from lib.layout import Layout
+from lib.run_records import RunRecord, newest_records
 from lib.sealed_page import is_sealed
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -46,6 +50,23 @@ def index_of(folder: Path, *manifests: Any) -> str:
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "runs").mkdir(mode=0o700)
     return tmp_path
+
+
+def test_one_record_is_held_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[weakref.ref[RunRecord]] = []
+    most = 0
+
+    def noted(layout: Layout) -> Iterator[RunRecord]:
+        nonlocal most
+        for record in newest_records(layout):
+            held.append(weakref.ref(record))
+            most = max(most, sum(each() is not None for each in held))
+            yield record
+
+    monkeypatch.setattr(index, "newest_records", noted)
+    index_of(folder, *(manifest(f"{number:06d}-20250302T060000Z") for number in range(1, 9)))
+    assert len(held) == 16, "once for the lines, once for the rules of the one source"
+    assert most <= 2, "the one that is looked at, and the one before it"
 
 
 def test_before_the_first_run_it_says_so(folder: Path) -> None:
