@@ -72,7 +72,7 @@ def write_index(layout: Layout) -> Path:
     signed: dict[str, list[str]] = {}
     for each in sign_offs(layout):
         signed.setdefault(each.run_id, []).append(each.text)
-    lines = [_line(layout, each, signed) for each in newest_records(layout)]
+    lines = [_line(each, signed) for each in newest_records(layout)]
     by_source: dict[str, list[RunLine]] = {}
     for line in reversed(lines):
         by_source.setdefault(line.source, []).append(line)
@@ -84,8 +84,8 @@ def write_index(layout: Layout) -> Path:
     )
 
 
-def _line(layout: Layout, record: RunRecord, signed: dict[str, list[str]]) -> RunLine:
-    page = (layout.record(record.run_id) / PAGE).is_file()
+def _line(record: RunRecord, signed: dict[str, list[str]]) -> RunLine:
+    page = (record.folder / PAGE).is_file()
     try:
         return _readable(record.run_id, page, record.manifest, ", ".join(signed.get(record.run_id, [])))
     except (ValueError, PipelineError, AttributeError, KeyError, TypeError):  # damaged, or not there yet
