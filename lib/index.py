@@ -19,7 +19,7 @@ from lib.page import write_page
 from lib.rule_history import RuleHistory, limit_text, rule_history, value_text
 from lib.run_in_words import verdict_of
 from lib.run_records import RunRecord, newest_records
-from lib.trends import Reading, Trend, draw_trend
+from lib.trends import MOST_RUNS, Reading, Trend, draw_trend
 
 FILE_NAME = "index.html"
 PAGE = "report.html"
@@ -128,32 +128,35 @@ def _told(manifest: dict[str, Any]) -> str:
 
 
 def _over_time(layout: Layout, source: str, lines: Sequence[RunLine]) -> SourceTrends:
+    drawn = lines[-MOST_RUNS:]
+
     def trend(what: str, values: list[float | None], text: Any, limits: list[float | None] | None = None) -> Trend:
-        bad = [each.verdict == "FAILED" for each in lines]
-        limited = limits or [None] * len(lines)
+        bad = [each.verdict == "FAILED" for each in drawn]
+        limited = limits or [None] * len(drawn)
         readings = [Reading(*each) for each in zip(values, bad, limited, strict=True)]
         return draw_trend(what, readings, text, bad="of them failed")
 
     hours = trend(
         "Hours of lookback that cover 99.9 % of all lateness seen (dashed: those in use)",
-        [each.lookback_needed for each in lines],
+        [each.lookback_needed for each in drawn],
         lambda value: f"{value:,.0f} h",
-        [each.lookback for each in lines],
+        [each.lookback for each in drawn],
     )
     return SourceTrends(
         source,
         (
-            ("Rows read", trend("Rows read", [each.volume for each in lines], lambda value: f"{value:,.0f}")),
-            ("Refused", trend("Share of rows refused", [each.refused_share for each in lines], _percent)),
+            ("Rows read", trend("Rows read", [each.volume for each in drawn], lambda value: f"{value:,.0f}")),
+            ("Refused", trend("Share of rows refused", [each.refused_share for each in drawn], _percent)),
             ("Lateness: lookback needed", hours),
-            ("Duration", trend("Duration", [each.seconds for each in lines], _duration)),
+            ("Duration", trend("Duration", [each.seconds for each in drawn], _duration)),
         ),
         tuple(_rule(each) for each in rule_history(newest_records(layout), source)),
     )
 
 
 def _rule(history: RuleHistory) -> RuleTrend:
-    readings = [Reading(each.observed, not each.passed, each.threshold) for each in history.points]
+    drawn = history.points[-MOST_RUNS:]
+    readings = [Reading(each.observed, not each.passed, each.threshold) for each in drawn]
     newest = history.points[-1]
     accepted = f", {len(history.overridden):,} accepted" if history.overridden else ""
     return RuleTrend(
