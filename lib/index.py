@@ -6,7 +6,7 @@ record that cannot be read is a line that says so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,15 @@ def write_index(layout: Layout) -> Path:
     signed: dict[str, list[str]] = {}
     for each in sign_offs(layout):
         signed.setdefault(each.run_id, []).append(each.text)
-    lines = [_line(each, signed) for each in newest_records(layout)]
+    lines: list[RunLine] = []
+
+    def noted(records: Iterable[RunRecord]) -> Iterator[RunRecord]:
+        """Each record is looked at once, for its line and for its rules."""
+        for record in records:
+            lines.append(_line(record, signed))
+            yield record
+
+    rules = rule_history(noted(newest_records(layout)))
     by_source: dict[str, list[RunLine]] = {}
     for line in reversed(lines):
         by_source.setdefault(line.source, []).append(line)
@@ -80,7 +88,7 @@ def write_index(layout: Layout) -> Path:
         layout.runs / FILE_NAME,
         "index.html.j2",
         lines=lines,
-        sources=[_over_time(layout, source, by_source[source]) for source in sorted(by_source) if source],
+        sources=[_over_time(source, by_source[source], rules) for source in sorted(by_source) if source],
     )
 
 
@@ -127,7 +135,7 @@ def _told(manifest: dict[str, Any]) -> str:
     return summary.partition(": ")[2] or summary
 
 
-def _over_time(layout: Layout, source: str, lines: Sequence[RunLine]) -> SourceTrends:
+def _over_time(source: str, lines: Sequence[RunLine], rules: Iterable[RuleHistory]) -> SourceTrends:
     drawn = lines[-MOST_RUNS:]
 
     def trend(what: str, values: list[float | None], text: Any, limits: list[float | None] | None = None) -> Trend:
@@ -142,6 +150,7 @@ def _over_time(layout: Layout, source: str, lines: Sequence[RunLine]) -> SourceT
         lambda value: f"{value:,.0f} h",
         [each.lookback for each in drawn],
     )
+    own = (each.of_source(source) for each in rules)
     return SourceTrends(
         source,
         (
@@ -150,7 +159,7 @@ def _over_time(layout: Layout, source: str, lines: Sequence[RunLine]) -> SourceT
             ("Lateness: lookback needed", hours),
             ("Duration", trend("Duration", [each.seconds for each in drawn], _duration)),
         ),
-        tuple(_rule(each) for each in rule_history(newest_records(layout), source)),
+        tuple(_rule(each) for each in own if each.points),
     )
 
 

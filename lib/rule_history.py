@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -56,6 +56,10 @@ class RuleHistory:
     unit: str
     reason: str
     points: tuple[RulePoint, ...]
+
+    def of_source(self, source: str) -> RuleHistory:
+        """The rule over the runs of one source."""
+        return replace(self, points=tuple(each for each in self.points if each.source == source))
 
     @property
     def judged(self) -> tuple[RulePoint, ...]:

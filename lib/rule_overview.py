@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from rich.console import Console
 from rich.table import Table
@@ -30,7 +29,7 @@ def print_rules(layout: Layout, rule: str | None, limit: int) -> None:
         return
     if rule is None:
         for source in _sources(found):
-            _print_all(out, source, [_of_source(each, source) for each in found], limit)
+            _print_all(out, source, [each.of_source(source) for each in found], limit)
         return
     named = next((each for each in found if each.rule == rule), None)
     if named is None:
@@ -94,10 +93,6 @@ def _runs(judged: Sequence[object]) -> str:
 
 def _sources(rules: Iterable[RuleHistory]) -> list[str]:
     return sorted({point.source for each in rules for point in each.points})
-
-
-def _of_source(rule: RuleHistory, source: str) -> RuleHistory:
-    return replace(rule, points=tuple(each for each in rule.points if each.source == source))
 
 
 def _block(point: RulePoint) -> str:
