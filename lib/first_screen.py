@@ -17,7 +17,7 @@ from lib.differences import NONE, differences, since_text
 from lib.files import json_text, read_json
 from lib.journal import read_entries
 from lib.layout import NOTEBOOKS, REPORT, Layout
-from lib.manifest import FILE_NAME, Manifest
+from lib.manifest import Manifest
 from lib.reconciliation import FATE_WORDS, reconciliation_line
 from lib.rule_history import limit_text, value_text, worst_results
 from lib.run_in_words import (
@@ -30,6 +30,7 @@ from lib.run_in_words import (
     use,
     verdict_of,
 )
+from lib.run_records import newest_records
 from lib.standalone import digest
 
 BATCH = "batch"
@@ -107,15 +108,9 @@ def first_screen(layout: Layout, run_id: str, end: dict[str, Any] | None = None)
 
 def runs_before(layout: Layout, run_id: str, source: str) -> Iterator[dict[str, Any]]:
     """The manifests of the source's earlier runs, newest first; one that cannot be read is passed over."""
-    for each in reversed(layout.run_ids()):
-        if each >= run_id:
-            continue
-        try:
-            manifest = read_json(layout.record(each) / FILE_NAME)
-        except (OSError, ValueError):
-            continue
-        if isinstance(manifest, dict) and manifest.get("source") == source:
-            yield manifest
+    for record in newest_records(layout):
+        if record.run_id < run_id and isinstance(record.manifest, dict) and record.manifest.get("source") == source:
+            yield record.manifest
 
 
 def _facts(manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -93,9 +93,8 @@ def test_only_the_runs_of_a_source(layout: Layout) -> None:
     record(layout, 1, entry("kept", 0.01), source="north")
     south = record(layout, 2, entry("kept", 0.01), source="south")
     assert [each.run_id for each in rule_history(newest_records(layout), "south")[0].points] == [south]
-    assert (
-        len(rule_history(newest_records(layout))[0].points) == 2 and rule_history(newest_records(layout), "east") == ()
-    )
+    assert len(rule_history(newest_records(layout))[0].points) == 2
+    assert rule_history(newest_records(layout), "east") == ()
 
 
 BROKEN = {
