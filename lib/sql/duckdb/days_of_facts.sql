@@ -24,7 +24,7 @@ SELECT
     count(*) AS facts,
     count(*) FILTER (WHERE stands) AS visits,
     count(*) FILTER (WHERE stands AND is_late) AS late,
-    count(DISTINCT patient_id) FILTER (WHERE stands) AS patients,
+    count(DISTINCT CASE WHEN stands THEN patient_id END) AS patients,
     count(cents) FILTER (WHERE stands) AS with_cost,
     CAST(coalesce(sum(cents) FILTER (WHERE stands), 0) AS BIGINT) AS cents,
     $lanes

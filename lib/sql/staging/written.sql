@@ -3,7 +3,7 @@ SELECT
     visit_id,
     visit_date,
     visit_cost,
-    CAST(last_updated AS TIMESTAMP) AS stamp,
+    utc_clock(last_updated) AS stamp,
     action,
     is_written,
     coalesce(latest_seq, delivery_seq) AS latest_seq

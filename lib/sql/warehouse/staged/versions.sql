@@ -1,7 +1,7 @@
 -- Grain: one row per staged visit of which a text was refused, now or before: the versions that may close its entries.
 SELECT
     visit_id,
-    strftime(coalesce(latest_stamp, last_updated) AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S.%f+00:00') AS latest_stamp,
+    stamp_text(utc_clock(coalesce(latest_stamp, last_updated))) AS latest_stamp,
     coalesce(latest_seq, delivery_seq) AS latest_seq,
     coalesce(latest_line, source_line) AS latest_line,
     coalesce(last_seq, delivery_seq) AS last_seq,

@@ -6,7 +6,7 @@ SELECT
     diagnosis_code,
     strftime(visit_date, '%Y-%m-%d') AS visit_date,
     CAST(visit_cost * 100 AS BIGINT) AS visit_cost_cents,
-    strftime(last_updated AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S.%f+00:00') AS last_updated,
+    stamp_text(utc_clock(last_updated)) AS last_updated,
     row_hash,
     delivery_seq,
     source_line,
