@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from lib import day_checks
 from lib.clock import short_instant, stored_instant
 from lib.commit import Load, commit_load
 from lib.deliveries import Standing, standings
@@ -24,7 +25,6 @@ from lib.stage import newest_loaded, read_headers
 from lib.state import State, read_state, write_state_copy
 from lib.validate import check_staged
 from lib.warehouse import reading, writing
-from lib.warehouses.interface import Connection
 from lib.window import next_watermark
 
 ACTIONS = ("inserted", "updated", "unchanged")
@@ -187,7 +187,7 @@ def checked_days(run: Run) -> str:
 
 def differing_days(run: Run) -> int:
     """Of `checked_days`, those on which the metrics are not the GROUP BY of the facts; 0 unless something is broken."""
-    return _count(run, "warehouse/days_that_differ")
+    return day_checks.count_by_day(run, "warehouse/days_that_differ")
 
 
 def note_differing_days(run: Run) -> int:
@@ -223,7 +223,7 @@ def days_counted_text(run: Run) -> str:
 
 def facts_without_delivery(run: Run) -> int:
     """Visits of `checked_days` whose lineage names no delivery of the ledger; 0 unless something is broken."""
-    return _count(run, "checks/facts_without_delivery")
+    return day_checks.count_once(run, "checks/facts_without_delivery")
 
 
 def loads_frame(run: Run) -> pd.DataFrame:
@@ -248,22 +248,6 @@ def written_text(run: Run) -> str:
     """What was written, reconciled with what was staged, in a line."""
     counts = run.counts
     return " + ".join(f"{counts[action]:,} {action}" for action in ACTIONS) + f" = {counts['staged']:,} staged visits"
-
-
-def _count(run: Run, name: str) -> int:
-    with reading(run.layout) as connection:
-        text = statement(name, connection.kind, checked=_checked(run, connection))
-        count: int = connection.execute(text, {"run_id": run.run_id}).fetchone()[0]
-        return count
-
-
-def _checked(run: Run, connection: Connection) -> str:
-    """SQL of `checked_days`. Where they are every day, none is looked for: the table is read from end to end."""
-    touched = "visit_date IN (SELECT visit_date FROM metric_changes WHERE run_id = :run_id)"
-    others = f"SELECT COUNT(*) FROM daily_visit_metrics WHERE NOT ({touched})"
-    if run.options.full_refresh or connection.execute(others, {"run_id": run.run_id}).fetchone()[0] == 0:
-        return "true"
-    return touched
 
 
 def _file_state(run: Run) -> list[list[int]] | None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 IS_NOT = "IS DISTINCT FROM"
 TAKES_IN_ORDER = False
+ONE_CORE = False
 DDL_COMMITS = False
 OURS = "patient visits, schema "
 """The comment on the table `warehouse`, with the schema's version: tells our file from any other DuckDB database."""

@@ -85,6 +85,8 @@ class Kind(Protocol):
     """The comparison by which null differs from a value, and not from null."""
     TAKES_IN_ORDER: bool
     """Whether visits come in at a lower price in the order of their ids."""
+    ONE_CORE: bool
+    """Whether a statement is done by one core, however many there are."""
     DDL_COMMITS: bool
     """Whether a statement that changes tables commits by itself, and whatever transaction it stands in."""
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 BEGIN = "BEGIN"
 IS_NOT = "IS DISTINCT FROM"
 TAKES_IN_ORDER = True
+ONE_CORE = False
 DDL_COMMITS = True
 OURS = "patient visits, schema "
 """The comment on the table `warehouse`, with the schema's version: tells our schema from any other program's. Version 0

@@ -31,6 +31,7 @@ APPLICATION_ID = 0x50564954  # "PVIT": tells our file from any other SQLite data
 BEGIN = "BEGIN IMMEDIATE"
 IS_NOT = "IS NOT"
 TAKES_IN_ORDER = True
+ONE_CORE = True
 DDL_COMMITS = False
 PAGE_BYTES = 16 * 1024  # of a new file: with SQLite's own 4 KiB a load takes a quarter longer
 CACHE_KIB = 256 * 1024  # large enough not to spill: a spilling transaction blocks readers

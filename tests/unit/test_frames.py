@@ -11,13 +11,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from lib import confidential, extract, frames, load, stage
+from lib import confidential, day_checks, extract, frames, load, stage
 from lib.config import settings_from
 from lib.disclosure import MASK
 from lib.errors import UsageError
 from lib.lock import HELD_BY_PARENT
 from lib.run import Run
 from lib.warehouse import open_warehouse
+from lib.warehouses.interface import Connection
 
 DELIVERY = """\
 visit_id,patient_id,provider_id,diagnosis_code,visit_date,visit_cost,last_updated,remark
@@ -177,3 +178,36 @@ def test_the_checks_of_a_load_see_what_is_broken(run: Run) -> None:
         connection.execute("UPDATE fact_visits SET visit_cost_cents = 10005, delivery_seq = 1 WHERE visit_id = 'V1'")
     finally:
         connection.close()
+
+
+@pytest.mark.parametrize(("cores", "shares"), [(1, 1), (2, 2), (3, 3), (8, 3)])
+def test_cores_share_the_days_and_none_is_left_out(
+    run: Run, cores: int, shares: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[str] = []
+    count = day_checks._count
+
+    def noted(connection: Connection, name: str, run_id: str, checked: str) -> int:
+        counted.append(checked)
+        return count(connection, name, run_id, checked)
+
+    monkeypatch.setattr(day_checks, "_count", noted)
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    assert load.differing_days(run) == 0
+    assert len(counted) == 1, "so few visits are counted by one"
+    monkeypatch.setattr(day_checks, "SHARED_FROM", 3)
+    with closing(open_warehouse(run.layout)) as connection:
+        try:
+            connection.execute("UPDATE fact_visits SET patient_id = patient_id || 'x', visit_cost_cents = 1")
+            counted.clear()
+            assert load.differing_days(run) == 3
+            assert len(counted) == shares
+            connection.execute("UPDATE metric_changes SET run_id = 'other' WHERE visit_date = '2025-03-01'")
+            assert load.differing_days(run) == 2, "of the days that the run touched"
+        finally:
+            connection.execute("UPDATE metric_changes SET run_id = ?", [run.run_id])
+            costs = "CASE visit_id WHEN 'V1' THEN 10005 WHEN 'V3' THEN 2000 END"
+            connection.execute(
+                f"UPDATE fact_visits SET patient_id = rtrim(patient_id, 'x'), visit_cost_cents = {costs}"
+            )
+    assert load.differing_days(run) == 0
