@@ -1,12 +1,11 @@
-"""The days that the checks after a load look at, and counting in them: where a statement is done by one core, some days
-by each."""
+"""The days that the checks after a load look at, and counting in them: where a statement is done by one core, half of
+the days by a second one."""
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from lib.beside import Beside
 from lib.layout import Layout
 from lib.run import Run
 from lib.sql import literal, statement
@@ -17,8 +16,6 @@ from lib.warehouses.interface import Connection
 TOUCHED = "visit_date IN (SELECT visit_date FROM metric_changes WHERE run_id = :run_id)"
 SHARED_FROM = 1_000_000
 """Visits: with fewer, a second connection costs more than it saves."""
-MOST_SHARES = 4
-"""Each has the memory of a connection."""
 
 
 def count_once(run: Run, name: str) -> int:
@@ -31,13 +28,12 @@ def count_by_day(run: Run, name: str) -> int:
     """The same of a statement that goes day by day, and counts each by itself."""
     with reading(run.layout) as connection:
         checked = _checked(run, connection)
-        shares = [checked]
-        if kind_of(connection).ONE_CORE:
-            shares = _shares(connection, run.run_id, checked)
-        if len(shares) == 1:
+        middle = _middle(connection, run.run_id, checked) if kind_of(connection).ONE_CORE else None
+        if middle is None:
             return _count(connection, name, run.run_id, checked)
-    with ThreadPoolExecutor(len(shares)) as cores:
-        return sum(cores.map(lambda share: _count_share(run.layout, name, run.run_id, share), shares))
+    # closed before the fork: SQLite bears no connection in two processes
+    later = Beside(_count_share, run.layout, name, run.run_id, f"{checked} AND visit_date >= {middle}")
+    return _count_share(run.layout, name, run.run_id, f"{checked} AND visit_date < {middle}") + later.result()
 
 
 def _count_share(layout: Layout, name: str, run_id: str, share: str) -> int:
@@ -59,21 +55,17 @@ def _checked(run: Run, connection: Connection) -> str:
     return TOUCHED
 
 
-def _shares(connection: Connection, run_id: str, checked: str) -> list[str]:
-    """The days in as many shares as there are cores, of about as many visits each; every day is in one of them."""
+def _middle(connection: Connection, run_id: str, checked: str) -> str | None:
+    """SQL of the day before which there are half of the visits; None for too few."""
     days: list[Any] = connection.execute(
         f"SELECT visit_date, visit_count FROM daily_visit_metrics WHERE {checked} ORDER BY visit_date",
         {"run_id": run_id},
     ).fetchall()
-    visits = sum(day["visit_count"] for day in days)
-    if visits < SHARED_FROM:
-        return [checked]
-    number = min(os.cpu_count() or 1, MOST_SHARES)
-    begins, counted = list[str](), 0
+    left = sum(day["visit_count"] for day in days) / 2
+    if 2 * left < SHARED_FROM:
+        return None
     for day in days:
-        if counted * number >= visits * (len(begins) + 1):
-            begins.append(literal(day["visit_date"]))
-        counted += day["visit_count"]
-    from_on = ["true", *(f"visit_date >= {day}" for day in begins)]
-    before = [*(f"visit_date < {day}" for day in begins), "true"]
-    return [f"({checked}) AND {first} AND {end}" for first, end in zip(from_on, before, strict=True)]
+        if left <= 0:
+            return literal(day["visit_date"])
+        left -= day["visit_count"]
+    return None
