@@ -3,7 +3,6 @@ tables. Apart from sqlite.py, so that who only asks the warehouse something impo
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,8 +22,9 @@ from lib.warehouses.interface import STAGED, Parameters
 from lib.warehouses.sqlite_afresh import Batch
 
 FETCH_ROWS = 50_000
-SPILL_VARIABLE = "SQLITE_TMPDIR"
-"""Environment: where SQLite makes its temporary files; it knows no other way that is not deprecated."""
+GIVEN_ROWS = 2_048
+"""Given to the driver at a time: what is made of a row is still in the processor's cache when it is written."""
+SCRATCH_PAGE_BYTES = 16 * 1024
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def staged_tables(
     refused = connection.execute("SELECT DISTINCT visit_key FROM quarantine WHERE status IN ('open', 'waived')")
     keys = pa.table({"visit_key": pa.array([row[0] for row in refused], pa.string())})
     _write_scratch(files, carried, engine, scratch, keys, refresh)
-    with _spilling(connection, folder):
+    with spilling(connection, folder):
         connection.execute("ATTACH ? AS scratch", [str(scratch)])
         connection.staged = Batch(files, engine, folder)
         try:
@@ -52,20 +52,21 @@ def staged_tables(
 
 
 @contextmanager
-def _spilling(connection: sqlite3.Connection, folder: Path) -> Iterator[None]:
+def spilling(connection: sqlite3.Connection, folder: Path) -> Iterator[None]:
     """What SQLite sorts may go to files of `folder`, which have no name there. Held in memory it is one list, in whose
-    sorting every step is a miss of the processor's cache: that took three times as long."""
-    before = os.environ.get(SPILL_VARIABLE)
-    os.environ[SPILL_VARIABLE] = str(folder)
-    connection.execute("PRAGMA temp_store = FILE")
+    sorting every step is a miss of the processor's cache: that takes three times as long.
+
+    The environment's SQLITE_TMPDIR is read before there is a run. The pragma is deprecated, and a library may be built
+    without it: what is sorted then stays in memory, as nobody could say where it goes.
+    """
+    connection.execute(f"PRAGMA temp_store_directory = {literal(str(folder))}")
+    is_known = connection.execute("PRAGMA temp_store_directory").fetchone() is not None
+    connection.execute(f"PRAGMA temp_store = {'FILE' if is_known else 'MEMORY'}")
     try:
         yield
     finally:
         connection.execute("PRAGMA temp_store = MEMORY")
-        if before is None:
-            del os.environ[SPILL_VARIABLE]
-        else:
-            os.environ[SPILL_VARIABLE] = before
+        connection.execute("PRAGMA temp_store_directory = ''")
 
 
 @contextmanager
@@ -91,6 +92,7 @@ def bulk_load(scratch: Path, table: str, rows: pa.RecordBatchReader | pa.Table) 
     Raises TemporaryFailure when it cannot be written."""
     try:
         with adbc_driver_sqlite.dbapi.connect(f"file:{scratch}", autocommit=True) as bulk, bulk.cursor() as cursor:
+            cursor.execute(f"PRAGMA page_size = {SCRATCH_PAGE_BYTES}")
             cursor.execute("PRAGMA journal_mode = OFF")
             cursor.execute("PRAGMA synchronous = OFF")
             cursor.adbc_ingest(table, rows, mode="create")
@@ -116,7 +118,7 @@ def _write_scratch(
         for name in (*STAGED, "versions"):
             query = statement(f"warehouse/staged/{name}", "sqlite", **pieces)
             table = "staged" if name == "visits" else name
-            bulk_load(scratch, table, opened.sql(query).to_arrow_reader(100_000))
+            bulk_load(scratch, table, opened.sql(query).to_arrow_reader(GIVEN_ROWS))
 
 
 def _batches(rows: sqlite3.Cursor, schema: pa.Schema) -> Iterator[pa.RecordBatch]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -24,6 +25,7 @@ from lib.sql import identifier, statement
 from lib.warehouse import add_carried_columns, open_warehouse, transaction
 from lib.warehouses.interface import Connection
 from lib.warehouses.sqlite_afresh import LANES, Batch, _sum, count_days, count_values
+from lib.warehouses.sqlite_arrow import spilling
 from lib.warehouses.sqlite_content import stored_columns
 
 SOURCE = "o'clinic"
@@ -181,3 +183,34 @@ def test_more_columns_than_one_array_holds() -> None:
     ]
     check(rows, MANY)
     check([visit("V1", **{**dict.fromkeys(MANY), MANY[-1]: "z"}, deleted_seq=4)], MANY)
+
+
+def test_what_a_load_sorts_goes_to_nameless_files_of_its_folder(tmp_path: Path) -> None:
+    opened = set[str]()
+
+    def look() -> None:
+        for each in Path("/proc/self/fd").iterdir():
+            with suppress(FileNotFoundError):
+                opened.add(str(each.readlink()))
+
+    with new_warehouse(tmp_path, ()) as connection:
+        connection.execute("PRAGMA cache_size = -1024")
+        with spilling(connection, tmp_path / "staging"):  # type: ignore[arg-type]
+            connection.set_progress_handler(look, 100_000)  # type: ignore[attr-defined]
+            numbers = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 150000)"
+            connection.execute(f"{numbers} SELECT hex(randomblob(40)) AS text FROM n ORDER BY text").fetchone()
+            connection.set_progress_handler(None, 0)  # type: ignore[attr-defined]
+        assert connection.execute("PRAGMA temp_store").fetchone()[0] == 2, "in memory again"
+        assert connection.execute("PRAGMA temp_store_directory").fetchone() is None
+    spilled = [each for each in opened if "etilqs" in each]
+    assert spilled
+    assert all(each.startswith(f"{tmp_path / 'staging'}/") and each.endswith(" (deleted)") for each in spilled)
+
+
+def test_without_a_place_to_spill_what_is_sorted_stays_in_memory(tmp_path: Path) -> None:
+    class Without(sqlite3.Connection):
+        def execute(self, text: str, *parameters: Any) -> sqlite3.Cursor:
+            return super().execute("PRAGMA unknown" if "temp_store_directory" in text else text, *parameters)
+
+    with closing(sqlite3.connect(":memory:", factory=Without)) as connection, spilling(connection, tmp_path):
+        assert connection.execute("PRAGMA temp_store").fetchone()[0] == 2
