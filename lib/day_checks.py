@@ -15,7 +15,7 @@ from lib.warehouses.interface import Connection
 
 TOUCHED = "visit_date IN (SELECT visit_date FROM metric_changes WHERE run_id = :run_id)"
 SHARED_FROM = 1_000_000
-"""Visits: with fewer, a second connection costs more than it saves."""
+"""Visits: with fewer, a second process costs more than it saves."""
 
 
 def count_once(run: Run, name: str) -> int:

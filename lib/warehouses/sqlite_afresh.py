@@ -19,6 +19,7 @@ from typing import Any
 from lib.config import Engine
 from lib.engines.duckdb import open_database
 from lib.sql import identifier, literal, statement
+from lib.warehouses.duckdb_content import without_last_nulls
 from lib.warehouses.sqlite_content import MOST_ARGUMENTS, add, forget, stored_columns
 from lib.warehouses.sqlite_counts import replace_counts
 
@@ -178,7 +179,7 @@ def row_text(columns: Sequence[str], source: str) -> str:
     values = [literal(source) if name == "source" else STORED.get(name, identifier(name)) for name in columns]
     arrays = (values[start : start + MOST_ARGUMENTS] for start in range(0, len(values), MOST_ARGUMENTS))
     text = " || ".join(f"json_array({', '.join(each)})" for each in arrays)
-    return f"without_last_nulls(sqlite_json({text}))"
+    return without_last_nulls(f"sqlite_json({text})")
 
 
 def _sum(lanes: Sequence[int]) -> int:

@@ -19,12 +19,12 @@ from lib.errors import TemporaryFailure
 from lib.files import TEMPORARY_PREFIX
 from lib.sql import identifier, literal, statement
 from lib.warehouses.interface import STAGED, Parameters
+from lib.warehouses.sqlite import PAGE_BYTES
 from lib.warehouses.sqlite_afresh import Batch
 
 FETCH_ROWS = 50_000
 GIVEN_ROWS = 2_048
 """Given to the driver at a time: what is made of a row is still in the processor's cache when it is written."""
-SCRATCH_PAGE_BYTES = 16 * 1024
 
 
 @contextmanager
@@ -92,7 +92,7 @@ def bulk_load(scratch: Path, table: str, rows: pa.RecordBatchReader | pa.Table) 
     Raises TemporaryFailure when it cannot be written."""
     try:
         with adbc_driver_sqlite.dbapi.connect(f"file:{scratch}", autocommit=True) as bulk, bulk.cursor() as cursor:
-            cursor.execute(f"PRAGMA page_size = {SCRATCH_PAGE_BYTES}")
+            cursor.execute(f"PRAGMA page_size = {PAGE_BYTES}")
             cursor.execute("PRAGMA journal_mode = OFF")
             cursor.execute("PRAGMA synchronous = OFF")
             cursor.adbc_ingest(table, rows, mode="create")

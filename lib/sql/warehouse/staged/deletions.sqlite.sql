@@ -2,5 +2,5 @@
 SELECT
     visit_id,
     deleted_seq,
-    strftime(deleted_at, '%Y-%m-%dT%H:%M:%S.%f+00:00') AS deleted_at
+    stamp_text(deleted_at) AS deleted_at
 FROM read_parquet($deletions)

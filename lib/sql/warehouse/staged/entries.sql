@@ -2,7 +2,7 @@
 SELECT
     identity,
     first(visit_key ORDER BY delivery_seq, source_line) AS visit_key,
-    strftime(first(stamp ORDER BY delivery_seq, source_line), '%Y-%m-%dT%H:%M:%S.%f+00:00') AS stamp,
+    stamp_text(first(stamp ORDER BY delivery_seq, source_line)) AS stamp,
     array_to_string(last(reasons ORDER BY delivery_seq, source_line), ' ') AS reasons,
     first(visit_id ORDER BY delivery_seq, source_line) AS visit_id,
     first(patient_id ORDER BY delivery_seq, source_line) AS patient_id,
