@@ -57,7 +57,8 @@ def running_bigquery() -> Iterator[None]:
             shutil.rmtree(home, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def bigquery_warehouses() -> Iterator[None]:
+    """For one module: its driver would be in the way of others' imports, on the path of every process."""
     with running_bigquery():
         yield

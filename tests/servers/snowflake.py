@@ -61,7 +61,8 @@ def running_snowflake() -> Iterator[Emulator]:
             server.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def snowflake_warehouses() -> Iterator[Emulator]:
+    """For one module: its driver would be in the way of others' imports, on the path of every process."""
     with running_snowflake() as server:
         yield server

@@ -125,6 +125,7 @@ def test_a_picture_that_is_not_drawn_beside_is_drawn_by_the_kernel(
 
 def test_who_draws_ends_when_nobody_takes_the_picture(template: Template) -> None:
     """Its kernel was killed: a picture larger than what a socket holds would keep it waiting for ever."""
+    wait_for(lambda: forks_of(template._process.pid))
     (drawing,) = forks_of(template._process.pid)
     before = forks_of(drawing)
     many = pd.DataFrame({"code": [f"{n:x}" * 5 for n in range(500)], "visits": range(500, 0, -1), "categories": 1})
