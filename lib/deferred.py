@@ -15,6 +15,15 @@ from typing import Any
 FORMATS_OF_TEXT = ("fqdn", "isoduration", "rfc3986_validator", "uri_template", "webcolors")
 """By these jsonschema tells whether a text is an address, a duration or a colour; no schema here asks."""
 
+NOT_FOR_THE_PAGE = (
+    "bleach",
+    "nbclient.exceptions",
+    "nbconvert.postprocessors.serve",
+    "nbconvert.preprocessors.execute",
+    "nbconvert.preprocessors.sanitize",
+)
+"""Of nbconvert, and what that imports: of these a page needs only that they have names."""
+
 
 class _Deferred(ModuleType):
     """Stands in `sys.modules` for a module until a name of it is asked for. (The standard library's LazyLoader does not
@@ -88,8 +97,8 @@ def imports_of_the_command() -> Iterator[None]:
 
 @contextmanager
 def imports_of_the_page() -> Iterator[None]:
-    """While nbconvert loads: without its server, and without what its reader of markup has for selectors and for bytes
-    of unknown encoding. Two fifths of it are such."""
+    """While nbconvert loads: without its server, what runs notebooks and what it makes markup inert with, and without
+    what its reader of markup has for selectors and for bytes of unknown encoding. Two thirds of it are such."""
     defer("soupsieve")
-    with left_out("charset_normalizer", *FORMATS_OF_TEXT), hollow("nbconvert.postprocessors.serve"):
+    with left_out("charset_normalizer", *FORMATS_OF_TEXT), hollow(*NOT_FOR_THE_PAGE):
         yield

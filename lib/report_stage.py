@@ -1,4 +1,4 @@
-"""One notebook as a part of report.html: nbconvert reads and renders the cells, bleach cleans what they hold
+"""One notebook as a part of report.html: nbconvert reads and renders the cells, nh3 cleans what they hold
 (lib/safe_html.py)."""
 
 from __future__ import annotations

@@ -1,36 +1,51 @@
-"""Markup of notebooks made inert by bleach, and given its place in a page: headings in order, tables that scroll.
+"""Markup of notebooks made inert by nh3, and given its place in a page: headings in order, tables that scroll.
 
-What a notebook holds was written by many hands: file names, reasons and codes may be markup. What is not on the list
-becomes text.
+What a notebook holds was written by many hands: file names, reasons and codes may be markup. Of what is not on the list
+only the text stays, and of scripts and styles nothing.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from functools import partial
-from typing import Any
+from html import escape, unescape
+from typing import NamedTuple
 
-import bleach
-from bleach.css_sanitizer import CSSSanitizer
-from bleach.html5lib_shim import Filter
+import nh3
 
-SAFE_TAGS = [
+SAFE_TAGS = {
     "a", "abbr", "b", "blockquote", "br", "caption", "code", "dd", "details", "div", "dl", "dt", "em", "h1", "h2", "h3",
     "h4", "hr", "i", "li", "ol", "p", "pre", "s", "small", "span", "strong", "sub", "summary", "sup", "table", "tbody",
     "td", "th", "thead", "tr", "ul",
-]  # fmt: skip
+}  # fmt: skip
 """What headings, prose and tables need."""
 
 SAFE_ATTRIBUTES = {
-    "*": ["style"], "a": ["href"], "abbr": ["title"], "th": ["scope"], "td": ["colspan", "rowspan"],
-    "div": ["class"], "pre": ["class"], "span": ["class"],
+    "*": {"style"}, "a": {"href"}, "abbr": {"title"}, "th": {"scope"}, "td": {"colspan", "rowspan"},
+    "div": {"class"}, "pre": {"class"}, "span": {"class"},
 }  # fmt: skip
-SAFE_STYLES = ["text-align"]
+SAFE_STYLES = {"text-align"}
+SAFE_SCHEMES = {"http", "https", "mailto"}
 
 HEADING = re.compile(r"h([1-4])")
+TAG = re.compile(r'<(/?)([a-z][a-z0-9]*)((?: [a-z]+="[^"]*")*)>')
+"""A tag as nh3 writes it; a text that it writes has no `<`."""
 
-Token = dict[str, Any]
+_CLEANER = nh3.Cleaner(
+    tags=SAFE_TAGS,
+    attributes=SAFE_ATTRIBUTES,
+    filter_style_properties=SAFE_STYLES,
+    url_schemes=SAFE_SCHEMES,
+    link_rel=None,
+)
+
+
+class Tag(NamedTuple):
+    """A tag of clean markup, and the text up to the next one."""
+
+    ending: str
+    name: str
+    attributes: str
+    text: str
 
 
 class Outline:
@@ -58,91 +73,60 @@ class Outline:
 
 
 def clean_html(markup: str | bytes) -> str:
-    """Markup without anything that could run or load: unknown tags become text, unknown attributes go."""
-    return _clean(markup, [])
+    """Markup without anything that could run or load."""
+    return _CLEANER.clean(markup.decode() if isinstance(markup, bytes) else str(markup))
 
 
 def place_html(markup: str | bytes, outline: Outline) -> str:
     """The same, placed in a page: an h1 becomes an h2 and so on, a table gets header cells and a region to scroll."""
-    return _clean(markup, [partial(_Placed, outline=outline)])
+    first, *pieces = TAG.split(clean_html(markup))
+    tags = [Tag(*pieces[place : place + 4]) for place in range(0, len(pieces), 4)]
+    placed = [first]
+    in_head, is_bare, cells, made_header = False, False, 0, False  # is_bare: a table without a thead
+    for place, (ending, name, attributes, text) in enumerate(tags):
+        if level := HEADING.fullmatch(name):
+            name = f"h{int(level[1]) + 1}"
+            if not ending and (anchor := outline.enter(_text(tags, place), int(level[1]))):
+                attributes = f' id="{escape(anchor)}"'
+        elif name == "table" and not ending:
+            is_bare = not _has_head(tags, place)
+            placed.append(_region(outline.next_table()))
+        elif name == "table":
+            text = f"</div>{text}"
+        elif name == "thead":
+            in_head = not ending
+        elif name == "tr":
+            cells = 0
+        elif name in ("th", "td") and not ending:
+            cells += 1
+            made_header = name == "td" and is_bare and cells == 1
+            if made_header or name == "th":
+                name = "th"
+                if " scope=" not in attributes:
+                    attributes = f' scope="{"col" if in_head else "row"}"{attributes}'
+        elif name == "td" and made_header:
+            name, made_header = "th", False
+        placed += "<", ending, name, attributes, ">", text
+    return "".join(placed)
 
 
-def _clean(markup: str | bytes, filters: list[Any]) -> str:
-    cleaner = bleach.Cleaner(
-        tags=SAFE_TAGS, attributes=SAFE_ATTRIBUTES, css_sanitizer=CSSSanitizer(SAFE_STYLES), filters=filters
-    )
-    cleaned: str = cleaner.clean(markup.decode() if isinstance(markup, bytes) else str(markup))
-    return cleaned
+def _region(label: str) -> str:
+    return f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(label)}">'
 
 
-class _Placed(Filter):  # type: ignore[misc]
-    """Changes the stream of what has passed bleach: nothing that it lets through is unsafe."""
-
-    def __init__(self, source: Any, outline: Outline) -> None:
-        super().__init__(source)
-        self._outline = outline
-
-    def __iter__(self) -> Iterator[Token]:
-        tokens = list(super().__iter__())
-        head, bare, cells = False, False, 0  # in a thead; a table without one; cells of the row so far
-        renamed = False
-        for place, token in enumerate(tokens):
-            kind, name = token["type"], token.get("name", "")
-            starts, ends = kind == "StartTag", kind == "EndTag"
-            if (starts or ends) and (level := HEADING.fullmatch(name)):
-                token = {**token, "name": f"h{int(level[1]) + 1}"}
-                if starts and (anchor := self._outline.enter(_text(tokens[place:], name), int(level[1]))):
-                    token = {**token, "data": {(None, "id"): anchor}}
-            elif name == "table":
-                bare = starts and not _has_head(tokens[place:])
-                if starts:
-                    yield _region(self._outline.next_table())
-                    yield token
-                else:
-                    yield token
-                    yield {"type": "EndTag", "name": "div", "namespace": None, "data": {}}
-                continue
-            elif name == "thead":
-                head = starts
-            elif name == "tr":
-                cells = 0
-            elif name in ("th", "td"):
-                cells += starts
-                if starts and (name == "th" or (bare and cells == 1)):
-                    renamed = name == "td"
-                    scope = {(None, "scope"): "col" if head else "row"}
-                    token = {**token, "name": "th", "data": {**scope, **token["data"]}}
-                elif ends and name == "td" and renamed:
-                    token, renamed = {**token, "name": "th"}, False
-            yield token
-
-
-def _region(label: str) -> Token:
-    said = {"class": "scroll", "role": "region", "tabindex": "0", "aria-label": label}
-    return {
-        "type": "StartTag",
-        "name": "div",
-        "namespace": None,
-        "data": {(None, name): value for name, value in said.items()},
-    }
-
-
-def _text(tokens: list[Token], name: str) -> str:
-    """The text from here to the end of the element called so."""
+def _text(tags: list[Tag], place: int) -> str:
+    """The text of the element that starts at this place."""
     told = []
-    for token in tokens:
-        if token["type"] == "EndTag" and token["name"] == name:
+    for tag in tags[place:]:
+        if tag.ending and tag.name == tags[place].name:
             break
-        if token["type"] in ("Characters", "SpaceCharacters"):
-            told.append(token["data"])
-    return "".join(told).strip()
+        told.append(tag.text)
+    return unescape("".join(told)).strip()
 
 
-def _has_head(tokens: list[Token]) -> bool:
+def _has_head(tags: list[Tag], place: int) -> bool:
     """Whether the table that starts here has a thead."""
-    for token in tokens:
-        if token["type"] == "EndTag" and token["name"] == "table":
-            return False
-        if token["type"] == "StartTag" and token["name"] == "thead":
-            return True
+    for tag in tags[place:]:
+        if tag.name == "thead" or (tag.name == "table" and tag.ending):
+            return tag.name == "thead"
     return False

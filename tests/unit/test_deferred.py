@@ -88,10 +88,12 @@ def test_the_page_is_made_without_what_nbconvert_has_for_other_things() -> None:
     script = """
 import sys
 import lib.report_stage
-assert not {"charset_normalizer", "isoduration", "nbconvert.postprocessors.serve"} & set(sys.modules)
+from lib.deferred import NOT_FOR_THE_PAGE
+assert not {"charset_normalizer", "isoduration", "html5lib", "nbclient", *NOT_FOR_THE_PAGE} & set(sys.modules)
 assert getattr(sys.modules["soupsieve"], "__file__", None) is None
-import soupsieve, nbconvert.postprocessors.serve
+import soupsieve, nbconvert.postprocessors.serve, nbconvert.preprocessors.execute
 assert soupsieve.compile("p") and nbconvert.postprocessors.serve.ServePostProcessor.__mro__[1] is not object
+assert nbconvert.preprocessors.execute.ExecutePreprocessor.__mro__[1] is not object
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

@@ -24,7 +24,7 @@ def test_a_table_gets_a_region_of_its_own_with_a_name_and_header_cells() -> None
     placed = place_html(f"<table>{head}<tbody><tr><td>1</td></tr></tbody></table>", outline)
     assert placed == (
         '<div class="scroll" role="region" tabindex="0" aria-label="Table 1: Batch, 01 · Extract"><table>'
-        '<thead><tr><th scope="col" style="text-align: right;">rows</th></tr></thead><tbody><tr><td>1</td></tr></tbody>'
+        '<thead><tr><th scope="col" style="text-align:right">rows</th></tr></thead><tbody><tr><td>1</td></tr></tbody>'
         "</table></div>"
     )
 
@@ -33,6 +33,20 @@ def test_a_table_without_a_head_has_its_names_in_the_first_column() -> None:
     placed = place_html("<table><tr><td>run</td><td>1</td></tr><tr><td>by</td><td>2</td></tr></table>", Outline("x"))
     row = '<tr><th scope="row">{}</th><td>{}</td></tr>'
     assert f"<tbody>{row.format('run', 1)}{row.format('by', 2)}</tbody>" in placed
+
+
+def test_what_stands_in_quotes_or_between_tags_is_no_tag() -> None:
+    outline = Outline("x")
+    heading = "<h1><abbr title='</h1><table>\"&lt;td&gt;'>A &lt;h2&gt; &amp; B</abbr></h1>"
+    placed = place_html(f"{heading}<table><tr><td>&lt;/table&gt;</td></tr></table>", outline)
+    assert outline.heading == "A <h2> & B"
+    assert 'aria-label="Table 1: A &lt;h2&gt; &amp; B"' in placed
+    assert [tag for tag, _ in tags_of(placed)] == ["h2", "abbr", "div", "table", "tbody", "tr", "th"]
+    assert placed.endswith("&lt;/table&gt;</th></tr></tbody></table></div>")
+
+
+def test_of_unknown_markup_the_text_stays() -> None:
+    assert clean_html("<p>in <blink>delivery</blink> <unknown>7</p><script>1</script>") == "<p>in delivery 7</p>"
 
 
 def tags_of(markup: str) -> list[tuple[str, dict[str, str | None]]]:
