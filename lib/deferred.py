@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 import importlib
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from importlib.machinery import ModuleSpec
@@ -102,3 +103,17 @@ def imports_of_the_page() -> Iterator[None]:
     defer("soupsieve")
     with left_out("charset_normalizer", *FORMATS_OF_TEXT), hollow(*NOT_FOR_THE_PAGE):
         yield
+
+
+@contextmanager
+def imports_of_the_pictures() -> Iterator[None]:
+    """While matplotlib loads: without a list of its arguments in the documentation of each thing that can be drawn,
+    which is a quarter of it, and without plots in space."""
+    artist: Any = importlib.import_module("matplotlib.artist")
+    documented = artist.kwdoc
+    artist.kwdoc = lambda _: ""
+    try:
+        with left_out("mpl_toolkits.mplot3d"), warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        artist.kwdoc = documented

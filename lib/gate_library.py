@@ -1,5 +1,5 @@
 """Great Expectations as the gate needs it: imported without what it has for databases, drawing and files, of which the
-gate uses nothing, and with three of its slow ways made short. See expectations/README.md for what was tried of it."""
+gate uses nothing, and with four of its slow ways made short. See expectations/README.md for what was tried of it."""
 
 from __future__ import annotations
 
@@ -25,15 +25,14 @@ _MODELS_OF_READERS = "great_expectations.datasource.fluent.dynamic_pandas"
 """Makes a class for each of pandas' readers, twice: a tenth of the import. The gate gives the library a frame."""
 
 _SOURCES_OF_FRAMES = ("pandas_datasource", "spark_datasource", "invalid_datasource")
+_RENDERERS_OF_EXPECTATIONS = ("renderer", "observed_value_renderer")
+_METRICS_OF_EXPECTATIONS = ("descriptive_stats",)
 _NEVER_ASKED = (
     "great_expectations.core.http",
     "great_expectations.datasource.fluent.fabric",
     "great_expectations.render.view.view",
 )
 """For services on the network and for pages."""
-
-_BASES_OF_OTHERS = ("unexpected_rows_expectation",)
-"""Modules among the expectations that the library itself imports from."""
 
 
 def import_library() -> None:
@@ -42,6 +41,7 @@ def import_library() -> None:
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     if "great_expectations" not in sys.modules:
         _import_shortened()
+    from great_expectations.core import id_dict
     from great_expectations.execution_engine import pandas_execution_engine
     from great_expectations.expectations.expectation import Expectation
 
@@ -57,6 +57,12 @@ def import_library() -> None:
     every: Any = Expectation
     every._get_domain_kwargs = lambda each: _arguments(each, each.domain_keys)
     every._get_success_kwargs = lambda each: _arguments(each, (*each.success_keys, *each.domain_keys))
+    every._get_runtime_kwargs = _arguments_of_a_run
+
+    # It looks at each argument of a metric, thrice, for what JSON does not have.
+    ids: Any = id_dict
+    if not hasattr(ids.convert_to_json_serializable, "__wrapped__"):
+        ids.convert_to_json_serializable = _plain_is_as_it_is(ids.convert_to_json_serializable)
 
 
 def _import_shortened() -> None:
@@ -81,17 +87,23 @@ def _import_shortened() -> None:
 
 
 def _unused_modules() -> list[str]:
-    """The library's modules for other sources than frames, and for expectations that no suite has: two fifths of the
-    import, as each makes a class with some twenty fields."""
+    """The library's modules for other sources than frames, for expectations that no suite has, for pages, and for
+    metrics that nobody asks without an expectation: half of the import, as each makes a class with many fields."""
     (folder,) = find_spec("great_expectations").submodule_search_locations  # type: ignore[union-attr, misc]
     sources, expectations = Path(folder, "datasource", "fluent"), Path(folder, "expectations", "core")
     unused = [*_NEVER_ASKED]
+    for file in Path(folder, "render", "renderer").glob("*_renderer.py"):
+        if file.stem not in _RENDERERS_OF_EXPECTATIONS:
+            unused.append(f"great_expectations.render.renderer.{file.stem}")
+    for file in Path(folder, "metrics").glob("*/[a-z]*.py"):
+        if file.stem not in (file.parent.name, *_METRICS_OF_EXPECTATIONS):  # the one called as its folder is a base
+            unused.append(f"great_expectations.metrics.{file.parent.name}.{file.stem}")
     for file in sources.glob("*_datasource.py"):
         if file.stem not in _SOURCES_OF_FRAMES:
             unused.append(f"great_expectations.datasource.fluent.{file.stem}")
     used = _used_expectations()
     for file in expectations.glob("*_*.py") if used else ():
-        if file.stem not in (*used, *_BASES_OF_OTHERS, "__init__"):
+        if file.stem not in (*used, "__init__"):
             unused.append(f"great_expectations.expectations.core.{file.stem}")
     return unused
 
@@ -130,3 +142,28 @@ def _arguments(expectation: Any, names: Iterable[str]) -> dict[str, Any]:
     """Arguments of an expectation, as given or by default."""
     given = expectation.configuration.kwargs
     return {name: given.get(name, expectation._get_default_value(name)) for name in names}
+
+
+def _arguments_of_a_run(expectation: Any, runtime_configuration: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Arguments of an expectation, and how its result is wanted, which a run may say anew."""
+    from great_expectations.expectations.expectation_configuration import parse_result_format
+
+    of_itself = (*expectation.success_keys, *expectation.domain_keys)
+    given = _arguments(expectation, (*expectation.runtime_keys, *of_itself))
+    asked = {name: value for name, value in (runtime_configuration or {}).items() if name in expectation.runtime_keys}
+    found = given | asked | {name: given[name] for name in of_itself}
+    return found | {"result_format": parse_result_format(found["result_format"])}
+
+
+def _plain_is_as_it_is(convert: Callable[..., Any]) -> Callable[..., Any]:
+    """The library's conversion to what JSON can hold, but for names with texts, whole numbers and nothing."""
+
+    @wraps(convert)
+    def converted(data: Any) -> Any:
+        plain = type(data) is dict and all(type(name) is str and type(data[name]) in _PLAIN for name in data)
+        return data if plain else convert(data)
+
+    return converted
+
+
+_PLAIN = (str, int, bool, type(None))

@@ -18,7 +18,7 @@ from lib.shown import is_marked
 from lib.stamp import TAG
 
 with imports_of_the_page():
-    import nbformat
+    import nbformat.reader
     from nbconvert import HTMLExporter, TemplateExporter
     from nbconvert.filters import Highlight2HTML
 
@@ -59,7 +59,8 @@ def make_stage(path: Path, state: str) -> Stage:
     outline = Outline(f"stage-{number}")
     body, notes = None, [NOTES[state]] if state in NOTES else []
     try:
-        notebook = nbformat.read(path, as_version=4)
+        with path.open(encoding="utf-8") as stream:
+            notebook = nbformat.reader.read(stream)  # the exporter looks whether it is sound
         notebook.cells = [cell for cell in notebook.cells if not SAID_BY_THE_PAGE & {*cell.metadata.get("tags", [])}]
         if left_out := _leave_out_unmarked(notebook.cells):
             notes.append(f"Left out, as not made by lib.show: {left_out:,} outputs. The notebook has them.")

@@ -30,7 +30,7 @@ KERNEL_NAME, BESIDE_NAME = b"visits-kernel", b"visits-beside"
 
 _PR_SET_NAME = 15
 
-SHARED = ("pandas",)
+SHARED = ("pandas", "lib.drawing")
 """What kernels and pictures import, numpy and pyarrow with it: half of the time that the template's imports take."""
 
 PREPARED = (
@@ -69,6 +69,7 @@ DRAWING = ("matplotlib.backends.backend_agg", "lib.plots", "lib.run_plots", "lib
 
 
 def main() -> None:
+    from lib.deferred import imports_of_the_pictures
     from lib.kernel_start import die_with_parent, leave_out_unused
 
     die_with_parent()
@@ -79,7 +80,8 @@ def main() -> None:
     if not os.fork():
         control.close()
         _tie(BESIDE_NAME)
-        _import_all(DRAWING)
+        with imports_of_the_pictures():
+            _import_all(DRAWING)
         sys.modules["lib.plots"].draw_once()
         _serve(drawing)
     drawing.close()

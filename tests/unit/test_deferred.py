@@ -97,3 +97,28 @@ assert nbconvert.preprocessors.execute.ExecutePreprocessor.__mro__[1] is not obj
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_pictures_are_the_same_by_a_matplotlib_that_is_imported_in_less_time() -> None:
+    script = """
+import hashlib, sys
+from contextlib import nullcontext
+from lib.deferred import imports_of_the_pictures
+with {how}():
+    import matplotlib.backends.backend_agg, lib.plots
+print(any(name.startswith("mpl_toolkits") for name in sys.modules), bool(matplotlib.patches.Patch.set.__doc__))
+import pandas as pd
+top = pd.DataFrame({{"code": ["A", "B"], "visits": [30, 12], "categories": [1, 1]}})
+print(hashlib.sha256(lib.plots.png(lib.plots.plot_top_categories(top))).hexdigest())
+import mpl_toolkits.mplot3d, matplotlib.artist
+assert "alpha" in matplotlib.artist.kwdoc(mpl_toolkits.mplot3d.Axes3D)
+"""
+    told = []
+    for how in ("imports_of_the_pictures", "nullcontext"):
+        words = [sys.executable, "-c", script.format(how=how)]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        told.append(done.stdout.splitlines())
+    (short, picture), (whole, same_picture) = told
+    assert (short, whole) == ("False True", "True True")
+    assert picture == same_picture
