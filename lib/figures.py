@@ -57,7 +57,8 @@ class _Fitted(LayoutEngine):
     """The one plot of a figure, as large as its labels, the legend under it and the titles above it leave room for.
 
     Its labels are measured once. matplotlib's own layout measures them twice, which is a quarter of a picture's time,
-    for labels that change with a plot's size; here they do not.
+    for labels that change with a plot's size; here they do not. Nor are they measured again for the places of the axes'
+    names, which move with the plot.
     """
 
     _adjust_compatible = _colorbar_gridspec = True
@@ -67,6 +68,10 @@ class _Fitted(LayoutEngine):
     def execute(self, fig: Figure) -> None:
         """Place the plot; matplotlib calls it when it draws."""
         axes, renderer = fig.axes[0], fig.canvas.get_renderer()  # type: ignore[attr-defined]
+        named = [each for each in (axes.xaxis, axes.yaxis) if each.label.get_text()]
+        for axis in (axes.xaxis, axes.yaxis):
+            if axis not in named:
+                axis.set_label_coords(0, 0)
         plot, labels = axes.bbox, axes.get_tightbbox(renderer, for_layout_only=True)
         labelled = Bbox.union([plot, labels or plot])
         pad = _PAD_INCHES * fig.dpi
@@ -74,7 +79,11 @@ class _Fitted(LayoutEngine):
         below = sum(each.get_window_extent(renderer).height + 2 * pad for each in fig.legends)
         left, bottom = pad + plot.x0 - labelled.x0, pad + below + plot.y0 - labelled.y0
         right, top = width - pad - labelled.x1 + plot.x1, height * self.top - pad - labelled.y1 + plot.y1
+        moved = {axes.xaxis: (0, bottom - plot.y0), axes.yaxis: (left - plot.x0, 0)}
         axes.set_position((left / width, bottom / height, (right - left) / width, (top - bottom) / height))
+        for axis in named:
+            places = np.add(axis.label.get_position(), moved[axis])
+            axis.set_label_coords(*places, transform=axis.label.get_transform())
 
 
 def styled(plot: Callable[Plot, Figure]) -> Callable[Plot, Figure]:
