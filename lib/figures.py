@@ -82,8 +82,8 @@ class _Fitted(LayoutEngine):
         moved = {axes.xaxis: (0, bottom - plot.y0), axes.yaxis: (left - plot.x0, 0)}
         axes.set_position((left / width, bottom / height, (right - left) / width, (top - bottom) / height))
         for axis in named:
-            places = np.add(axis.label.get_position(), moved[axis])
-            axis.set_label_coords(*places, transform=axis.label.get_transform())
+            across, up = np.add(axis.label.get_position(), moved[axis])
+            axis.set_label_coords(across, up, transform=axis.label.get_transform())
 
 
 def styled(plot: Callable[Plot, Figure]) -> Callable[Plot, Figure]:

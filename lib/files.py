@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import IO, Any
 
 CHUNK_BYTES = 1 << 20
 TEMPORARY_PREFIX = ".tmp-"
+SYNC_SECONDS = 0.1
 
 
 def sha256_of_file(path: Path) -> str:
@@ -28,6 +30,31 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def synced_behind(handle: int) -> Iterator[None]:
+    """While the block writes a file, the disk takes in what is written: the sync at its end has less to wait for.
+
+    Raises what a sync raises: the system tells a failure once, so that the one at the end would not raise it again."""
+    done, failed = threading.Event(), list[OSError]()
+
+    def sync() -> None:
+        try:
+            while not done.wait(SYNC_SECONDS):
+                os.fsync(handle)
+        except OSError as error:
+            failed.append(error)
+
+    behind = threading.Thread(target=sync, daemon=True)
+    behind.start()
+    try:
+        yield
+    finally:
+        done.set()
+        behind.join()
+    for error in failed:
+        raise error
 
 
 @contextmanager

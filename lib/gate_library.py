@@ -127,13 +127,19 @@ def _copy_slots(field: Any, memo: dict[int, Any]) -> Any:
 
 
 def _one_column(records: Callable[[Any, Any], pd.DataFrame]) -> Callable[[Any, Any], pd.DataFrame]:
-    """The library's look at a frame, for an expectation about one column: that column, and the scope where one is."""
+    """The library's look at a frame, for an expectation about one column: that column, and the scope where one is. It
+    looks some times at each."""
 
     @wraps(records)
     def narrowed(engine: Any, domain_kwargs: Any) -> pd.DataFrame:
         frame = records(engine, domain_kwargs)
         column = domain_kwargs.get("column")
-        return frame if column is None else frame[[name for name in frame if name in (column, "scope")]]
+        if column is None:
+            return frame
+        looks: dict[str, tuple[pd.DataFrame, pd.DataFrame]] = engine.__dict__.setdefault("_last_looks", {})
+        if column not in looks or looks[column][0] is not frame:
+            looks[column] = frame, frame[[name for name in frame if name in (column, "scope")]]
+        return looks[column][1]
 
     return narrowed
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from lib.config import ROOT, resolve
 from lib.deliveries import Delivery
 from lib.errors import DeliveryRefused
-from lib.files import CHUNK_BYTES
+from lib.files import CHUNK_BYTES, synced_behind
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,11 @@ class FileOffer:
         for _ in range(2):
             with _open_regular(self.path) as handle, copy.open("wb") as stream:
                 before, digest, size = _fingerprint(handle), hashlib.sha256(), 0
-                while chunk := os.read(handle, CHUNK_BYTES):
-                    digest.update(chunk)
-                    size += len(chunk)
-                    stream.write(chunk)
+                with synced_behind(stream.fileno()):
+                    while chunk := os.read(handle, CHUNK_BYTES):
+                        digest.update(chunk)
+                        size += len(chunk)
+                        stream.write(chunk)
                 stream.flush()
                 os.fchmod(stream.fileno(), 0o400)
                 os.fsync(stream.fileno())

@@ -3,7 +3,7 @@ WITH expected AS (
     SELECT
         visit_date,
         count(*) AS visit_count,
-        count(DISTINCT source || chr(31) || patient_id) AS patient_count,
+        count(DISTINCT (source, patient_id)) AS patient_count,
         coalesce(sum(visit_cost_cents), 0) AS total_visit_cost_cents,
         (2 * sum(visit_cost_cents) + count(visit_cost_cents)) // (2 * count(visit_cost_cents)) AS avg_visit_cost_cents,
         count(*) - count(visit_cost_cents) AS missing_cost_count

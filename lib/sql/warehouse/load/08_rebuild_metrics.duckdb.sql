@@ -5,7 +5,7 @@ INSERT INTO daily_visit_metrics (
 SELECT
     visit_date,
     count(*),
-    count(DISTINCT source || chr(31) || patient_id),
+    count(DISTINCT (source, patient_id)),
     coalesce(sum(visit_cost_cents), 0),
     (2 * sum(visit_cost_cents) + count(visit_cost_cents)) // (2 * count(visit_cost_cents)),
     count(*) - count(visit_cost_cents)
