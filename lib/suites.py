@@ -129,6 +129,8 @@ def _validate(
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
     context = gx.get_context(mode="ephemeral")
+    # At each change the library would write its settings out as YAML, for nobody: they end with the context.
+    context.variables.save = lambda: None  # type: ignore[method-assign]
     context.enable_analytics(False)
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     sources = context.data_sources
