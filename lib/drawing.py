@@ -9,6 +9,7 @@ it cannot either, the cell that waits for it fails.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from contextlib import suppress
@@ -86,6 +87,7 @@ def finish(left: int = 0) -> None:
 
 def serve(descriptor: int) -> None:
     """What the process does that draws for a kernel: draw what is asked for, until the kernel ends."""
+    gc.disable()  # the kernel has a few pictures: what they leave behind is less than the search for it
     with Connection(descriptor) as kernel, suppress(EOFError, OSError):
         while True:
             plot, args, kwargs = kernel.recv()
