@@ -34,6 +34,9 @@ _NEVER_ASKED = (
 )
 """For services on the network and for pages."""
 
+_PLAIN = (str, int, bool, type(None))
+"""Types of what JSON holds as it is."""
+
 
 def import_library() -> None:
     """Import it, which takes most of a second: a kernel does it before its notebook is due."""
@@ -59,7 +62,7 @@ def import_library() -> None:
     every._get_success_kwargs = lambda each: _arguments(each, (*each.success_keys, *each.domain_keys))
     every._get_runtime_kwargs = _arguments_of_a_run
 
-    # It looks at each argument of a metric, thrice, for what JSON does not have.
+    # It looks through the arguments of each metric for what JSON does not have.
     ids: Any = id_dict
     if not hasattr(ids.convert_to_json_serializable, "__wrapped__"):
         ids.convert_to_json_serializable = _plain_is_as_it_is(ids.convert_to_json_serializable)
@@ -170,6 +173,3 @@ def _plain_is_as_it_is(convert: Callable[..., Any]) -> Callable[..., Any]:
         return data if plain else convert(data)
 
     return converted
-
-
-_PLAIN = (str, int, bool, type(None))

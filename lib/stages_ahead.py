@@ -6,9 +6,11 @@ kernel of the notebook that runs nor the process that talks with it.
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -76,3 +78,17 @@ def make_stages(descriptor: int) -> None:
                     made[asked.stem] = make_stage(asked, WELL)
             else:
                 run.send(made.get(asked))
+
+
+def prepare() -> None:
+    """What making stages needs is imported and compiled then, in this process and in those forked of it."""
+    from lib.report import WELL
+    from lib.report_stage import make_stage
+
+    prose = {"cell_type": "markdown", "id": "prose", "metadata": {}, "source": "# Nothing"}
+    code = {"cell_type": "code", "id": "code", "metadata": {}, "source": "1", "execution_count": None, "outputs": []}
+    notebook = {"cells": [prose, code], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    with suppress(OSError), TemporaryDirectory() as folder:
+        path = Path(folder, "00_nothing.ipynb")
+        path.write_text(json.dumps(notebook), "utf-8")
+        make_stage(path, WELL)

@@ -27,6 +27,9 @@ LONG_IMPORTS = {"03_validate": (("lib.gate_library", "import_library"),)}
 """What takes a second and one notebook needs, as functions (module, name). Its kernel calls them before it listens; a
 template that is kept for many runs has called them itself."""
 
+KEPT = (*(each for calls in LONG_IMPORTS.values() for each in calls), ("lib.stages_ahead", "prepare"))
+"""What a template that is kept for many runs calls: of each run somebody would have to do it again."""
+
 
 class TemplateGone(Exception):
     """The template ended: a kernel must be started without it."""
@@ -106,7 +109,7 @@ class Template:
                     "-P",
                     str(Path(__file__).with_name("template_start.py")),
                     f"{control.fileno()},{drawing.fileno()}",
-                    ",".join(":".join(each) for calls in LONG_IMPORTS.values() for each in calls if kept),
+                    ",".join(":".join(each) for each in KEPT if kept),
                     *words,
                 ],
                 env={

@@ -74,7 +74,8 @@ def test_the_template_has_one_thread_and_no_file(tmp_path: Path, template: Templ
 
 def test_a_kept_template_has_one_thread_too(tmp_path: Path) -> None:
     with Template(kept=True) as template, forked(template, tmp_path) as kernel:
-        assert answer(kernel, "import sys; print('great_expectations' in sys.modules)") == "True"
+        there = "{'great_expectations', 'lib.report_stage', 'pygments.lexers.python'} <= set(sys.modules)"
+        assert answer(kernel, f"import sys; print({there})") == "True"
         assert kernel.pid is not None
         assert len([*Path(f"/proc/{parent_of(kernel.pid)}/task").iterdir()]) == 1
 
