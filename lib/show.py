@@ -102,10 +102,10 @@ def batch_text(run: Run) -> str:
 def table(frame: pd.DataFrame, names: bool = True) -> None:
     """A frame as a table: thousands separated, missing values as a dash, at most 40 rows; without `names` no head."""
     frame = mask_rows(frame)
-    columns = [_cells(frame[name].head(MOST_ROWS).tolist(), str(name)) for name in frame.columns]
+    columns = [_cells(column.tolist(), str(name)) for name, column in frame.head(MOST_ROWS).items()]
     rows = [list(row) for row in zip(*columns, strict=True)]
     head = [str(name).replace("_", " ") for name in frame.columns] if names else None
-    left = [not _is_number(frame[name]) for name in frame.columns]
+    left = [not _is_number(kind) for kind in frame.dtypes]
     more = f"… and {len(frame) - MOST_ROWS:,} more rows" if len(frame) > MOST_ROWS else ""
     more = "no rows" if frame.empty else more
     _display(Shown(_text_table(head, rows, left, more), _html_table(head, rows, left, more)))
@@ -171,8 +171,8 @@ def _plain_day(value: datetime) -> str:
     return value.date().isoformat() if value.time().isoformat() == "00:00:00" else value.isoformat(sep=" ")
 
 
-def _is_number(column: pd.Series[Any]) -> bool:
-    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+def _is_number(kind: Any) -> bool:
+    return pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind)
 
 
 def _text_table(head: list[str] | None, rows: list[list[str]], left: list[bool], more: str) -> str:

@@ -86,7 +86,14 @@ def prepare() -> None:
     from lib.report_stage import make_stage
 
     prose = {"cell_type": "markdown", "id": "prose", "metadata": {}, "source": "# Nothing"}
-    code = {"cell_type": "code", "id": "code", "metadata": {}, "source": "1", "execution_count": None, "outputs": []}
+    code: dict[str, object] = {
+        "cell_type": "code",
+        "id": "code",
+        "metadata": {},
+        "source": "1",
+        "execution_count": None,
+        "outputs": [],
+    }
     notebook = {"cells": [prose, code], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
     with suppress(OSError), TemporaryDirectory() as folder:
         path = Path(folder, "00_nothing.ipynb")
