@@ -72,7 +72,7 @@ class _Fitted(LayoutEngine):
         for axis in (axes.xaxis, axes.yaxis):
             if axis not in named:
                 axis.set_label_coords(0, 0)
-        plot, labels = axes.bbox, axes.get_tightbbox(renderer, for_layout_only=True)
+        plot, labels = axes.bbox, axes.get_tightbbox(renderer, for_layout_only=True, bbox_extra_artists=axes.texts)
         labelled = Bbox.union([plot, labels or plot])
         pad = _PAD_INCHES * fig.dpi
         width, height = fig.bbox.width, fig.bbox.height
