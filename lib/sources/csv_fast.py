@@ -27,6 +27,7 @@ class FastReader:
     def __init__(self, width: int, fields: Mapping[str, int], schema: pa.Schema, settings: Settings) -> None:
         self._width, self._schema = width, schema
         self._delimiter = ord(settings.source.delimiter)
+        self._flags, self._odds = np.empty(0, bool), np.empty(0, bool)
         names = [str(field) for field in range(width)]
         wanted = [str(field) for field in fields.values()]
         self._read = pa.csv.ReadOptions(use_threads=False, column_names=names, block_size=1 << 30)
@@ -57,7 +58,9 @@ class FastReader:
         if has_mark or (has_cr and block.count(b"\r") != block.count(b"\r\n")) or not _is_utf8(block):
             return None
         data = np.frombuffer(block, np.uint8)
-        ends = np.flatnonzero(data == LF)
+        if len(data) > len(self._flags):  # room for a byte's flags is made once: a block's worth of new memory is dear
+            self._flags, self._odds = np.empty(len(data), bool), np.empty(len(data), bool)
+        ends = self._places(data, LF)
         starts = np.concatenate(([0], ends[:-1] + 1))
         if (ends - starts).max() > FIELD_LIMIT:
             return None
@@ -98,18 +101,23 @@ class FastReader:
 
     def _odd(self, data: npt.NDArray[np.uint8], ends: Places, has_cr: bool) -> Places:
         """Where a byte is no visible ASCII and no line end, or a blank stands at the edge of a cell."""
-        odd = (data - np.uint8(SPACE)) > LAST_VISIBLE - SPACE
+        odd = self._odds[: len(data)]
+        above = np.subtract(data, SPACE, out=odd.view(np.uint8))  # what is less turns round, and is above too
+        np.greater(above, LAST_VISIBLE - SPACE, out=odd)
         odd[ends] = False
         if self._delimiter < SPACE:
             odd[data == self._delimiter] = False
         if has_cr:
             odd[ends - 1] &= data[ends - 1] != CR
-        spaces = np.flatnonzero(data == SPACE)
+        spaces = self._places(data, SPACE)
         if len(spaces):
             edges = np.array([self._delimiter, LF, CR], np.uint8)
             before, after = data[spaces - 1], data[spaces + 1]
             odd[spaces] = np.isin(before, edges) | np.isin(after, edges)
         return np.flatnonzero(odd)
+
+    def _places(self, data: npt.NDArray[np.uint8], byte: int) -> Places:
+        return np.flatnonzero(np.equal(data, byte, out=self._flags[: len(data)]))
 
     def _nothing(self) -> pa.Table:
         return pa.table({name: pa.array([], pa.string()) for name in self._convert.include_columns})

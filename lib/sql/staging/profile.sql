@@ -1,4 +1,5 @@
--- Grain: one row per delivery of the batch, and one for the batch: what became of every record read.
+-- Grain: one row per delivery of the batch, and one for the batch: what became of every record read. `duplicate_keys`: staged
+-- rows of a visit beyond its first, whatever deliveries they are of, counted under the last of these.
 SELECT
     CASE WHEN grouping(delivery_seq) = 1 THEN 'batch' ELSE printf('delivery %06d', delivery_seq) END AS scope,
     grouping(delivery_seq) = 1 AS is_batch,
@@ -46,7 +47,7 @@ FROM (
         s.unchanged,
         s.written,
         s.null_cost,
-        s.duplicate_keys,
+        k.duplicate_keys,
         t.same_stamp_changes
     FROM batch_deliveries AS d
     LEFT JOIN (
@@ -88,11 +89,24 @@ FROM (
             count(*) FILTER (WHERE action = 'updated') AS updated,
             count(*) FILTER (WHERE action = 'unchanged') AS unchanged,
             count(*) FILTER (WHERE is_written) AS written,
-            count(*) FILTER (WHERE visit_cost IS NULL) AS null_cost,
-            count(*) - count(DISTINCT visit_id) AS duplicate_keys
+            count(*) FILTER (WHERE visit_cost IS NULL) AS null_cost
         FROM staged
         GROUP BY latest_seq
     ) AS s USING (delivery_seq)
+    LEFT JOIN (
+        SELECT
+            delivery_seq,
+            sum(staged_rows - 1) AS duplicate_keys
+        FROM (
+            SELECT
+                max(latest_seq) AS delivery_seq,
+                count(*) AS staged_rows
+            FROM staged
+            SEMI JOIN (SELECT visit_id FROM staged GROUP BY visit_id HAVING count(*) > 1) USING (visit_id)
+            GROUP BY visit_id
+        )
+        GROUP BY delivery_seq
+    ) AS k USING (delivery_seq)
     LEFT JOIN (
         SELECT
             latest_seq AS delivery_seq,
