@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lib.clock import instant_text, now
+from lib.counted import counted
 from lib.deliveries import ledger_file, read_ledger, sources_held
 from lib.errors import StoredDataChanged, TemporaryFailure, UsageError
 from lib.files import CHUNK_BYTES, TEMPORARY_PREFIX, read_json, sha256_of_file, sync_folder, write_json
@@ -55,10 +56,11 @@ class Backup:
     def text(self) -> str:
         """In one line."""
         where = f"; look at it with --warehouse {self.warehouse}" if self.warehouse else ""
+        holds = f"{counted(self.snapshots, 'snapshot')}, {counted(self.records, 'run record')}"
         return (
             f"backed up to {self.folder}: version {self.warehouse_version:,} of the tables"
-            f" (last run {self.last_run or 'none'}), {self.snapshots:,} snapshots, {self.records:,} run records, "
-            f"{self.decisions:,} decisions; {self.bytes / 1e6:,.1f} MB, verified{where}"
+            f" (last run {self.last_run or 'none'}), {holds}, "
+            f"{counted(self.decisions, 'decision')}; {self.bytes / 1e6:,.1f} MB, verified{where}"
         )
 
 

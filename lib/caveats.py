@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from lib.counted import counted
 from lib.loads import COVERED_SHARE
 
 
@@ -16,13 +17,13 @@ def caveats(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         covering = (manifest.get("load") or {}).get("covering_lookback_hours")
         covers = f"; {covering:,} h cover {COVERED_SHARE:.1%} of all lateness seen" if covering is not None else ""
         caught = f"a lookback of {needs:,} h would have caught them, a full refresh will"
-        told.append(("missed", f"{missed:,} rows: {caught}{covers}"))
+        told.append(("missed", f"{counted(missed, 'row')}: {caught}{covers}"))
     if counts.get("visits_deleted") or counts.get("visits_restored"):
         deleted, restored = counts["visits_deleted"], counts["visits_restored"]
-        told.append(("deletes", f"{deleted:,} visits newly marked deleted, {restored:,} came back"))
+        told.append(("deletes", f"{counted(deleted, 'visit')} newly marked deleted, {restored:,} came back"))
     if others := counts.get("changed_rules"):
-        were = "delivery was" if others == 1 else "deliveries were"
-        told.append(("rules", f"{others:,} loaded {were} staged under other settings: run --full-refresh"))
+        were = counted(others, "loaded delivery was", "loaded deliveries were")
+        told.append(("rules", f"{were} staged under other settings: run --full-refresh"))
     return told
 
 
@@ -36,5 +37,5 @@ def behind_text(behind: dict[str, Any]) -> str:
     ends = f"ends with run {behind['last_run']}" if behind["last_run"] else "holds no run"
     again = ", by a full refresh, as one of them was" if behind["refresh"] else ""
     count = len(behind["lost_runs"])
-    loads = "1 recorded load is" if count == 1 else f"{count:,} recorded loads are"
+    loads = counted(count, "recorded load is", "recorded loads are")
     return f"the warehouse is older than the records: it {ends}; {loads} caught up from the snapshots{again}"

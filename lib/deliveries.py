@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lib.content import keeping_content
+from lib.counted import counted
 from lib.errors import StoredDataChanged, UsageError
 from lib.files import append_line, read_lines
 from lib.layout import Layout
@@ -127,7 +128,7 @@ def sync_ledger(layout: Layout, connection: Connection, source: str) -> None:
         lacks = f"lacks delivery {min(lacking)[0]} as the warehouse knows it"
         remedy = "restore raw from the backup that the warehouse is from."
         if not ledger:
-            lacks = f"is not there, and the warehouse has {len(known)} deliveries of {source}"
+            lacks = f"is not there, and the warehouse has {counted(len(known), 'delivery', 'deliveries')} of {source}"
             remedy = f"name the data folder that they were taken in (--data-dir), or {remedy}"
         raise StoredDataChanged(f"raw/{source}/deliveries.jsonl: {lacks}; {remedy}")
     unknown = [each for each in ledger if each.sequence not in known]

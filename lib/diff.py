@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
+from lib.counted import counted
 from lib.differences import differences
 from lib.errors import StoredDataChanged, UsageError
 from lib.files import read_json
@@ -190,7 +191,7 @@ def _metrics(before: Side, after: Side) -> Iterator[str]:
     if not differing:
         return
     named = [day for day in differing if not any(_is_small(side.get(day), minimum) for side in rows)]
-    yield f"published: {_days(len(differing))} of {len({*rows[0], *rows[1]}):,} differ"
+    yield f"published: {counted(len(differing), 'day')} of {len({*rows[0], *rows[1]}):,} differ"
     for day in named[:MOST_DAYS]:
         old, new = ({} if side.get(day) is None else side[day] for side in rows)
         columns = [name for name in frames[0].columns if str(old.get(name)) != str(new.get(name))]
@@ -198,13 +199,9 @@ def _metrics(before: Side, after: Side) -> Iterator[str]:
         visits = f"visits {int(old.get('visit_count', 0)):,} → {int(new.get('visit_count', 0)):,}"
         yield f"    {day}: {visits}" + (f"; {others} differ" if others else "")
     if len(named) > MOST_DAYS:
-        yield f"    and {_days(len(named) - MOST_DAYS)} more"
+        yield f"    and {counted(len(named) - MOST_DAYS, 'day')} more"
     if len(differing) > len(named):
-        yield f"    and {_days(len(differing) - len(named))} with fewer than {minimum} visits"
-
-
-def _days(count: int) -> str:
-    return f"{count:,} {'day' if count == 1 else 'days'}"
+        yield f"    and {counted(len(differing) - len(named), 'day')} with fewer than {minimum} visits"
 
 
 def _published(side: Side) -> pd.DataFrame | None:

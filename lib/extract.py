@@ -8,6 +8,7 @@ import pandas as pd
 
 from lib.clock import instant_text, parse_instant, short_instant
 from lib.config import resolve
+from lib.counted import counted
 from lib.decisions import record_decision
 from lib.deliveries import (
     Batch,
@@ -159,7 +160,7 @@ def offers_frame(offers: list[Offer], run: Run) -> pd.DataFrame:
 def offers_text(offers: list[Offer]) -> str:
     """What is offered, in words: `3 files`, or the result of a query."""
     if any(isinstance(each, FileOffer) for each in offers) or not offers:
-        return f"{len(offers):,} {'file' if len(offers) == 1 else 'files'}"
+        return counted(len(offers), "file")
     return "the result of a query"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
+from lib.counted import counted
 from lib.reconciliation import reconciliation_line as reconciliation_line
 from lib.run import Run
 
@@ -71,8 +72,11 @@ def deletes_text(run: Run) -> str:
     if "absent_visits" not in counts and not run.settings.marks_deletes:
         return "Not told of this batch: it is not new, or an id of it could not be read."
     if not run.settings.marks_deletes:
-        return f"{counts['absent_visits']:,} visits of the table are not in the newest delivery; they are left there."
-    return f"{counts['visits_deleted']:,} visits are newly marked deleted, {counts['visits_restored']:,} came back."
+        absent = counted(counts["absent_visits"], "visit")
+        return f"Not in the newest delivery: {absent} of the table, left there."
+    return (
+        f"{counted(counts['visits_deleted'], 'visit')} newly marked deleted, {counts['visits_restored']:,} came back."
+    )
 
 
 def restated_text(run: Run) -> str:
@@ -81,7 +85,7 @@ def restated_text(run: Run) -> str:
     if days is None:
         return "A full refresh: which days it changes is known once it is loaded."
     allowed = "no limit is set" if limit is None else f"{limit:,} are allowed"
-    return f"{days:,} published days will change; {allowed}."
+    return f"{counted(days, 'published day')} will change; {allowed}."
 
 
 def conserves_rows(profile: pd.DataFrame) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 from lib.caveats import caveats
 from lib.clock import parse_instant, short_instant
+from lib.counted import counted
 from lib.differences import NONE, differences, since_text
 from lib.files import json_text, read_json
 from lib.journal import read_entries
@@ -128,7 +129,10 @@ def _facts(manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
     )
     for each in ((manifest.get("batch") or {}).get("deliveries") or [])[:MOST_NAMED]:
         name = str(each["path"]).rsplit("/", 1)[-1]
-        yield f"delivery {each['sequence']}", f"{name}, {each['bytes']:,} bytes, SHA-256 {each['sha256'][:12]}…"
+        yield (
+            f"delivery {each['sequence']}",
+            f"{name}, {counted(each['bytes'], 'byte')}, SHA-256 {each['sha256'][:12]}…",
+        )
     more = len((manifest.get("batch") or {}).get("deliveries") or []) - MOST_NAMED
     if more > 0:
         yield "deliveries", f"and {more:,} more, in the manifest"
@@ -211,7 +215,7 @@ def _code(manifest: dict[str, Any]) -> str:
     changed = " with uncommitted changes" if git.get("dirty") else ""
     fingerprint = digest(json_text(code))[:12]
     python = manifest["interpreter"]["version"]
-    return f"fingerprint {fingerprint} of {len(code):,} files; {commit}{changed}; Python {python}"
+    return f"fingerprint {fingerprint} of {counted(len(code), 'file')}; {commit}{changed}; Python {python}"
 
 
 def _exit(manifest: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from lib.counted import counted
 from lib.figures import BLUE, SKY, VERMILLION, canvas, nothing_to_draw, styled, tell
 from lib.plots import count_along, horizontal_bars, numbers, percent, shortened
 from lib.run_plots import ACTIONS
@@ -43,9 +44,9 @@ def plot_delivery_sizes(frame: pd.DataFrame, most: int = 20) -> Figure:
     axes.set(xlabel="size (KiB)")
     members = frame["in batch"].astype(bool)
     batch, others = numbers(frame[members], "bytes") / KIB, numbers(frame[~members], "bytes") / KIB
-    title = f"The batch holds {batch.sum():,.1f} KiB in {len(batch):,} deliver{'y' if len(batch) == 1 else 'ies'}"
+    title = f"The batch holds {batch.sum():,.1f} KiB in {counted(len(batch), 'delivery', 'deliveries')}"
     title += f"; the others held {np.median(others):,.1f} KiB (median)" if len(others) else ""
-    subtitle = f"n = {len(frame):,} deliver{'y' if len(frame) == 1 else 'ies'}; plain: of this batch, hatched: others"
+    subtitle = f"n = {counted(len(frame), 'delivery', 'deliveries')}; plain: of this batch, hatched: others"
     subtitle += f"; the newest {most} are drawn" if len(frame) > most else ""
     return tell(figure, title, subtitle, "Bar chart")
 
@@ -72,9 +73,7 @@ def plot_loads(frame: pd.DataFrame, most: int = 20) -> Figure:
     last = frame.iloc[-1]
     told = [f"{last[name]:,} {label}" for name, (label, _, _) in ACTIONS.items() if last[name]]
     title = f"The newest load: {', '.join(told)}" if told else "The newest load had no visits"
-    subtitle = f"n = {len(frame):,} load{'s' * (len(frame) > 1)}" + (
-        f"; the newest {most} are drawn" if len(frame) > most else ""
-    )
+    subtitle = f"n = {counted(len(frame), 'load')}" + (f"; the newest {most} are drawn" if len(frame) > most else "")
     return tell(figure, title, subtitle, "Stacked bar chart", legend=True)
 
 
@@ -99,7 +98,7 @@ def plot_rules(frame: pd.DataFrame) -> Figure:
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.set_xlabel("run (the last is this one); in each cell the share of its limit that was used, in %", loc="left")
     count = len(run_ids)
-    subtitle = f"n = {count:,} run{'s' * (count > 1)} of this source; ×: failed, (×): failed and accepted"
+    subtitle = f"n = {counted(count, 'run')} of this source; ×: failed, (×): failed and accepted"
     subtitle += "; empty: nothing was judged; each run by its own limits"
     if idle := len(rules) - len(names):
         subtitle += f"; {idle} rule{'s' if idle > 1 else ''} that used under 1 % of "

@@ -16,6 +16,7 @@ from typing import Any
 from tornado.web import HTTPError
 
 from lib.confidential import LAB_VARIABLE
+from lib.counted import counted
 from lib.errors import BY_NAME
 from lib.shown import is_marked, marked
 
@@ -83,6 +84,6 @@ def _is_guarded_error(output: dict[str, Any]) -> bool:
 
 
 def _line(left_out: int) -> dict[str, Any]:
-    what = "1 output" if left_out == 1 else f"{left_out:,} outputs"
+    what = counted(left_out, "output")
     line = f"Not saved: {what}. Rows are in no notebook file; run the cell to see them."
     return {"output_type": "display_data", "data": {"text/plain": line}, "metadata": marked()}

@@ -32,7 +32,7 @@ def punctual_text(hours: pd.DataFrame) -> str:
     """How many of the versions that said something new were not late, and how many were."""
     versions = (hours["loaded"] + hours["missed"]).astype("int64")
     late = int(versions[hours["hours"] > 0].sum())
-    return f"{int(versions.sum()) - late:,} new or corrected rows were at or after the watermark, {late:,} behind it."
+    return f"New or corrected rows: {int(versions.sum()) - late:,} at or after the watermark, {late:,} behind it."
 
 
 def missed_text(run: Run) -> str:

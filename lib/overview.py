@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lib.clock import now, parse_instant, short_instant, stored_instant
+from lib.counted import counted
 from lib.decisions import sign_offs
 from lib.deliveries import Standing, sources_held, standings
 from lib.errors import LoadTooOld, UsageError
@@ -41,9 +42,9 @@ def print_status(layout: Layout, max_age: str | None) -> None:
     with reading(layout) as connection:
         states = connection.execute("SELECT * FROM state ORDER BY source").fetchall()
         last = connection.execute("SELECT run_id, committed FROM runs ORDER BY run_id").fetchall()
-        counted = connection.execute(statement("checks/facts_kept")).fetchall()
-        facts = {row["source"]: int(row["facts"]) for row in counted}
-        deleted = {row["source"]: int(row["facts"] - row["standing"]) for row in counted}
+        visits_of = connection.execute(statement("checks/facts_kept")).fetchall()
+        facts = {row["source"]: int(row["facts"]) for row in visits_of}
+        deleted = {row["source"]: int(row["facts"] - row["standing"]) for row in visits_of}
         days = connection.execute("SELECT count(*) FROM daily_visit_metrics").fetchone()[0]
         waiting = connection.execute(
             "SELECT source, status, count(*) FROM deliveries GROUP BY source, status ORDER BY source, status"
@@ -52,17 +53,18 @@ def print_status(layout: Layout, max_age: str | None) -> None:
         waivers = {each["source"]: waivers_in_force(connection, each["source"], today()) for each in states}
     for state in states:
         watermark = stored_instant(state["watermark_last_updated"])
+        visits = counted(facts.get(state["source"], 0), "visit")
         out.print(
-            f"{state['source']}: {facts.get(state['source'], 0):,} visits{_deleted(deleted.get(state['source'], 0))}, "
+            f"{state['source']}: {visits}{_deleted(deleted.get(state['source'], 0))}, "
             f"watermark {short_instant(watermark) if watermark else 'none'}, last run {state['last_run_id']}",
             soft_wrap=True,
         )
     for source, run_ids in lost.items():
         if run_ids:
             out.print(f"{source}: the warehouse {lost_text(run_ids)}", soft_wrap=True)
-    out.print(f"{days:,} days in daily_visit_metrics")
+    out.print(f"{counted(days, 'day')} in daily_visit_metrics")
     for source, status, count in waiting:
-        out.print(f"{source}: {count:,} deliveries {status}")
+        out.print(f"{source}: {counted(count, 'delivery', 'deliveries')} {status}")
     for source, in_force in waivers.items():
         if in_force.entries:
             out.print(f"{source}: {in_force.text}")

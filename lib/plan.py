@@ -15,6 +15,7 @@ from lib.analytics import restated_days
 from lib.caveats import behind_text, caveats, in_columns
 from lib.clock import short_instant, stored_instant
 from lib.config import Settings
+from lib.counted import counted
 from lib.errors import DeliveryRefused, GateFailed
 from lib.extract import BATCH_WORDS, run_batch
 from lib.files import read_json
@@ -152,7 +153,7 @@ def _batch_words(run: Run) -> str:
     names = sorted({each.name for each in batch.deliveries})
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     count = len(batch.deliveries)
-    return f"{batch.kind} ({BATCH_WORDS[batch.kind]}): {count:,} {'delivery' if count == 1 else 'deliveries'}, {shown}"
+    return f"{batch.kind} ({BATCH_WORDS[batch.kind]}): {counted(count, 'delivery', 'deliveries')}, {shown}"
 
 
 def _outcome(plan: Plan) -> list[str]:
@@ -161,7 +162,7 @@ def _outcome(plan: Plan) -> list[str]:
     effects = ", ".join(f"{plan.visits(each):,} {each.replace('_', ' ')}" for each in EFFECTS)
     before, after = (short_instant(each) if each else "none" for each in (plan.watermark_before, plan.watermark_after))
     return [
-        f"tables     {len(plan.changes):,} days would change, {plan.days_restated:,} of them published before",
+        f"tables     {counted(len(plan.changes), 'day')} would change, {plan.days_restated:,} of them published before",
         f"visits     {effects}",
         f"watermark  {before} → {after}",
         *plan.caveats,

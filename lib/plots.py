@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from lib.counted import counted
 from lib.disclosure import MINIMUM, small_groups
 from lib.figures import BLACK, BLUE, GREY, SKY, VERMILLION, canvas, nothing_to_draw, png, styled, tell
 
@@ -143,7 +144,7 @@ def plot_restated_days(frame: pd.DataFrame, minimum: int = MINIMUM, most: int = 
     axes.set(xlabel="visits")
     told = [f"{days - new - gone:,} restated"] * (days > new + gone) + [f"{new:,} new"] * (new > 0)
     told += [f"{gone:,} gone"] * (gone > 0)
-    title = f"This run changed {days:,} day{'s' * (days != 1)}: {', '.join(told)}"
+    title = f"This run changed {counted(days, 'day')}: {', '.join(told)}"
     rows = f"the {most} that changed most of {len(frame):,} rows" if len(frame) > most else "all rows"
     subtitle = f"n = {numbers(frame, 'visits_after').sum():,.0f} visits in the changed periods; drawn: {rows}"
     return tell(figure, title, subtitle, "Paired bar chart", legend=True)

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from lib.counted import counted
 from lib.errors import PipelineError
 from lib.layout import Layout
 from lib.lock import hold_warehouse
@@ -26,7 +27,8 @@ class Pruned:
     @property
     def text(self) -> str:
         """In one line."""
-        return f"removed the staged files of {len(self.runs):,} runs, {self.bytes / 1e6:,.1f} MB; kept {self.kept:,}"
+        runs = counted(len(self.runs), "run")
+        return f"removed the staged files of {runs}, {self.bytes / 1e6:,.1f} MB; kept {self.kept:,}"
 
 
 def prune_staging(layout: Layout, keep: int) -> Pruned:

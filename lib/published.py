@@ -22,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lib.clock import parse_instant, short_instant
+from lib.counted import counted
 from lib.disclosure import merge_small_periods, shown_cost
 from lib.errors import TemporaryFailure, UsageError
 from lib.layout import Layout
@@ -153,7 +154,7 @@ def change_lines(changes: list[DayChange], minimum: int) -> list[str]:
 
 def print_as_of(out: Console, frame: pd.DataFrame, run_id: str, minimum: int) -> None:
     """The table in periods of which none is small, costs to three digits, as everywhere on a terminal."""
-    out.print(Text(f"daily_visit_metrics as run {run_id} left it: {len(frame):,} days"), soft_wrap=True)
+    out.print(Text(f"daily_visit_metrics as run {run_id} left it: {counted(len(frame), 'day')}"), soft_wrap=True)
     if frame.empty:
         return
     rows = pd.DataFrame(

@@ -15,6 +15,7 @@ from typing import Any
 from lib.clock import now
 from lib.config import CANONICAL
 from lib.content import keeping_content
+from lib.counted import counted
 from lib.decisions import record_decision
 from lib.errors import UsageError
 from lib.layout import Layout
@@ -73,9 +74,7 @@ class InForce:
     def text(self) -> str:
         if not self.entries:
             return "no waiver is in force"
-        return (
-            f"{self.entries:,} waived {'entry' if self.entries == 1 else 'entries'}, the next until {self.next_until}"
-        )
+        return f"{counted(self.entries, 'waived entry', 'waived entries')}, the next until {self.next_until}"
 
 
 def today() -> str:

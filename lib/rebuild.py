@@ -17,6 +17,7 @@ from typing import Any
 from lib import load, stage
 from lib.clock import instant_text
 from lib.config import Settings, settings_from
+from lib.counted import counted
 from lib.deliveries import sync_ledger
 from lib.errors import DeliveryRefused, StoredDataChanged, UsageError
 from lib.files import read_json, sha256_of_file
@@ -32,15 +33,15 @@ from lib.warehouses.choose import kind_named, kind_of
 from lib.warehouses.interface import Connection
 
 COMPARED = {
-    "fact_visits": ("visits", ("source", "visit_id")),
-    "daily_visit_metrics": ("days", ("visit_date",)),
-    "visit_value_counts": ("values", ("kind", "value", "source")),
-    "metric_changes": ("changes of a day", ("run_id", "visit_date")),
-    "lateness": ("hours of a run", ("run_id", "hours")),
-    "quarantine": ("entries", ("identity",)),
-    "quarantine_rows": ("refused rows", ("source", "delivery_seq", "source_line")),
-    "runs": ("runs", ("run_id",)),
-    "state": ("sources", ("source",)),
+    "fact_visits": (["visit"], ("source", "visit_id")),
+    "daily_visit_metrics": (["day"], ("visit_date",)),
+    "visit_value_counts": (["value"], ("kind", "value", "source")),
+    "metric_changes": (["change of a day", "changes of a day"], ("run_id", "visit_date")),
+    "lateness": (["hour of a run", "hours of a run"], ("run_id", "hours")),
+    "quarantine": (["entry", "entries"], ("identity",)),
+    "quarantine_rows": (["refused row"], ("source", "delivery_seq", "source_line")),
+    "runs": (["run"], ("run_id",)),
+    "state": (["source"], ("source",)),
 }
 """Each table's rows in words, and its key."""
 OF_THE_MOMENT = {"runs": {"committed", "actor", "counts"}}
@@ -66,14 +67,14 @@ class Difference:
     @property
     def text(self) -> str:
         """In words, by kind; counts only."""
-        rows = COMPARED[self.table][0]
+        row = COMPARED[self.table][0]
         inside = ", ".join(f"{name} {count:,}" for name, count in self.columns.items())
         kinds = [
-            (self.missing, f"{rows} missing"),
-            (self.unsupported, f"{rows} that no delivery supports"),
-            (self.differing, f"{rows} that differ ({inside})"),
+            (self.missing, "missing"),
+            (self.unsupported, "supported by no delivery"),
+            (self.differing, f"not the same ({inside})"),
         ]
-        return f"{self.table}: " + "; ".join(f"{len(keys):,} {words}" for keys, words in kinds if keys)
+        return f"{self.table}: " + "; ".join(f"{counted(len(keys), *row)} {words}" for keys, words in kinds if keys)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import FileSystemLoader
 from markupsafe import Markup
 
+from lib.counted import counted
 from lib.deferred import imports_of_the_page
 from lib.page import FOLDER
 from lib.report import Stage
@@ -63,7 +64,7 @@ def make_stage(path: Path, state: str) -> Stage:
             notebook = nbformat.reader.read(stream)  # the exporter looks whether it is sound
         notebook.cells = [cell for cell in notebook.cells if not SAID_BY_THE_PAGE & {*cell.metadata.get("tags", [])}]
         if left_out := _leave_out_unmarked(notebook.cells):
-            notes.append(f"Left out, as not made by lib.show: {left_out:,} outputs. The notebook has them.")
+            notes.append(f"Left out, as not made by lib.show: {counted(left_out, 'output')}. The notebook has all.")
         _set_code_apart(notebook.cells)
         # nbconvert's own filter, which templates call by this name, would show headings and tables' heads as text.
         exporter.register_filter("clean_html", lambda markup: place_html(markup, outline))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from lib.counted import counted
 from lib.deliveries import Standing, Status, mark, read_ledger, standings
 from lib.errors import StoredDataChanged
 from lib.files import read_json
@@ -86,7 +87,7 @@ def lost_loads(layout: Layout, connection: Connection, source: str) -> list[str]
 
 def lost_text(run_ids: list[str]) -> str:
     """Of a warehouse that lacks these loads."""
-    loads = "1 recorded load" if len(run_ids) == 1 else f"{len(run_ids):,} recorded loads"
+    loads = counted(len(run_ids), "recorded load")
     return f"is older than the records: it lacks {loads}, from run {run_ids[0]} on; the next run catches up from raw"
 
 

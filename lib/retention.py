@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lib.clock import now, parse_instant, short_instant
+from lib.counted import counted
 from lib.errors import UsageError
 from lib.layout import Layout
 from lib.record import read_manifests
@@ -85,7 +86,10 @@ def print_old_records(out: Console, layout: Layout, age: str) -> None:
         table.add_row(*map(Text, [*cells, f"{each.snapshots_needed:,}"]))
     out.print(table)
     size = sum(each.bytes for each in found) / 1e6
-    out.print(f"{len(found):,} records, {size:,.1f} MB, ended before {short_instant(limit)}. {NEEDED}", soft_wrap=True)
+    out.print(
+        f"{counted(len(found), 'record')}, {size:,.1f} MB, ended before {short_instant(limit)}. {NEEDED}",
+        soft_wrap=True,
+    )
 
 
 def _loaded_snapshots(manifest: dict[str, Any]) -> Iterator[str]:

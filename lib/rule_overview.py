@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lib.counted import counted
 from lib.errors import UsageError
 from lib.layout import Layout
 from lib.rule_history import RuleHistory, RulePoint, holds_text, limit_text, rule_history, value_text
@@ -48,7 +49,7 @@ def trend(rule: RuleHistory, run_ids: Sequence[str]) -> str:
 
 def _print_all(out: Console, source: str, rules: list[RuleHistory], limit: int) -> None:
     runs = sorted({point.run_id for each in rules for point in each.points})
-    out.print(Text(f"{source}: {_runs(runs)} judged, {runs[0]} to {runs[-1]}"), soft_wrap=True)
+    out.print(Text(f"{source}: {counted(len(runs), 'run')} judged, {runs[0]} to {runs[-1]}"), soft_wrap=True)
     table = Table(box=None, padding=(0, 1))
     for name in ("rule", "severity", "judged", "failed", "accepted", "last", "limit", f"newest {limit}"):
         table.add_column(name, no_wrap=True, justify="right" if name in ("judged", "failed", "accepted") else "left")
@@ -83,12 +84,9 @@ def _print_one(out: Console, rule: RuleHistory, limit: int) -> None:
         table.add_row(*map(Text, cells))
     out.print(table)
     failed, accepted = len(rule.failed), len(rule.overridden)
-    told = f"{_runs(rule.judged)} judged by it; " + (f"it failed in {failed:,}" if failed else "it never failed")
+    how = f"it failed in {failed:,}" if failed else "it never failed"
+    told = f"{counted(len(rule.judged), 'run')} judged by it; {how}"
     out.print(Text(told + (f", accepted in {accepted:,} of them" if accepted else "")), soft_wrap=True)
-
-
-def _runs(judged: Sequence[object]) -> str:
-    return f"{len(judged):,} run{'s' * (len(judged) != 1)}"
 
 
 def _sources(rules: Iterable[RuleHistory]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from lib.caveats import behind_text, caveats
 from lib.clock import parse_instant, short_instant
+from lib.counted import counted
 from lib.layout import NOTEBOOKS
 
 Verdict = Literal["PASSED", "PASSED WITH WARNINGS", "PASSED BY OVERRIDE", "FAILED", "RUNNING"]
@@ -103,7 +104,7 @@ def published(manifest: dict[str, Any]) -> Iterator[str]:
         yield "Nothing that was published has changed."
         return
     new = load["days_touched"] - load["days_restated"]
-    yield f"{_days(load['days_restated'])} published before changed, {_days(new)} newly published."
+    yield f"{counted(load['days_restated'], 'day')} published before changed, {counted(new, 'day')} newly published."
     told = [f"{count:,} {CAUSE_WORDS[cause]}" for cause, count in (load.get("visits") or {}).items() if count]
     if told:
         yield f"Visits: {', '.join(told)}. By period, before and after: 05 · Analytics, Days restated."
@@ -129,7 +130,7 @@ def to_bear_in_mind(manifest: dict[str, Any]) -> Iterator[str]:
     if manifest.get("behind"):
         yield behind_text(manifest["behind"])
     if manifest.get("waivers"):
-        yield f"{manifest['waivers']:,} refused rows are let be for a time (waived)."
+        yield f"{counted(manifest['waivers'], 'refused row is', 'refused rows are')} let be for a time (waived)."
     if manifest.get("recovered"):
         lost = manifest.get("lost") if manifest.get("outcome") == "loaded" else None
         yield "The record was closed or completed by a later run, not by its own." + (
@@ -161,7 +162,7 @@ def _standing(manifest: dict[str, Any]) -> Iterator[str]:
     if before := manifest.get("standing_overrides"):
         yield f"Batches that a person let pass earlier are in the tables: run {', '.join(before)}."
     if waiting := load.get("quarantine_open"):
-        yield f"{waiting:,} refused rows of all runs so far wait in the quarantine; they are in no table."
+        yield f"{counted(waiting, 'refused row')} of all runs so far in the quarantine: in no table."
     if missing := load.get("visits_without_cost"):
         yield f"{missing:,} of {load['visits_counted']:,} visits in the tables have no cost; totals are of the others."
 
@@ -169,15 +170,11 @@ def _standing(manifest: dict[str, Any]) -> Iterator[str]:
 def _loaded_sentence(manifest: dict[str, Any]) -> str:
     kind, counts = (manifest.get("batch") or {}).get("kind"), manifest.get("counts") or {}
     deliveries = len((manifest.get("batch") or {}).get("deliveries") or [])
-    many = "1 delivery" if deliveries == 1 else f"{deliveries:,} deliveries"
+    many = counted(deliveries, "delivery", "deliveries")
     if kind == "repeat":
         return "Nothing new was delivered: the last loaded batch was read again, and changed no row."
     what = f"The tables were built again from {many}" if kind == "refresh" else f"{many} loaded"
     if not counts:
         return f"{what}."
     done = ", ".join(f"{counts[name]:,} {name}" for name in ("inserted", "updated", "unchanged"))
-    return f"{what}: of its visits {done}; {counts['refused']:,} rows refused."
-
-
-def _days(count: int) -> str:
-    return f"{count:,} {'day' if count == 1 else 'days'}"
+    return f"{what}: of its visits {done}; {counted(counts['refused'], 'row')} refused."

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lib.counted import counted
 from lib.figures import BLACK, BLUE, GREEN, GREY, ORANGE, SKY, VERMILLION, canvas, nothing_to_draw, styled, tell
 from lib.plots import count_along, horizontal_bars, label_edges, numbers, percent, place_between, shortened
 from lib.rule_history import used_share
@@ -192,7 +193,7 @@ def plot_rows_by_delivery(frame: pd.DataFrame, most: int = 20) -> Figure:
     count_along(axes)
     axes.set(xlabel="rows read")
     read = numbers(rows, "rows_read").sum()
-    title = f"{len(rows):,} deliver{'ies' if len(rows) > 1 else 'y'} brought {read:,.0f} rows, "
+    title = f"{counted(len(rows), 'delivery', 'deliveries')} brought {read:,.0f} rows, "
     title += f"{percent(numbers(rows, 'staged').sum() / read) if read else '0 %'} of them staged"
     subtitle = f"n = {read:,.0f} rows read" + (f"; the newest {most} deliveries are drawn" if len(rows) > most else "")
     return tell(figure, title, subtitle, "Stacked bar chart", legend=True)

@@ -50,11 +50,6 @@ def say(sentence: str) -> None:
     _display(Shown(sentence, f"<p>{escape(sentence)}</p>"))
 
 
-def counted(number: int, one: str, many: str | None = None) -> str:
-    """A number with its word: `1 file`, `3 deliveries`."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
 def header(run: Run) -> None:
     """What a reader must know of a run first: which, when, over what, by whom, with which code."""
     table(header_frame(run), names=False)

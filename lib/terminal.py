@@ -13,6 +13,7 @@ from rich.text import Text
 
 from lib.caveats import behind_text, caveats, in_columns
 from lib.clock import short_instant, stored_instant
+from lib.counted import counted
 from lib.execute import Execution
 from lib.pipeline import Ended
 from lib.reconciliation import FATE_WORDS, reconciliation_line
@@ -135,7 +136,7 @@ def _facts(ended: Ended) -> list[str]:
     batch = (manifest.get("batch") or {}).get("kind")
     lines = [f"gate       {gate}", f"watermark  {before} → {after}"]
     if ended.outcome == "loaded" and load:  # a full disk may have kept it from the manifest
-        changed = f"{load['days_touched']:,} days touched, {load['days_restated']:,} of them published before"
+        changed = f"{counted(load['days_touched'], 'day')} touched, {load['days_restated']:,} of them published before"
         again = "nothing new: the last loaded batch again; " if batch == "repeat" else ""
         lines.append(f"tables     {again}{changed}")
     lines += in_columns(caveats(manifest))

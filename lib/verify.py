@@ -12,6 +12,7 @@ from rich.console import Console
 from lib import standalone
 from lib.config import Settings
 from lib.content import differing_parts
+from lib.counted import counted
 from lib.deliveries import Delivery, read_ledger, sources_held
 from lib.errors import PipelineError, StoredDataChanged, TemporaryFailure
 from lib.files import read_json
@@ -175,14 +176,14 @@ def _schema(connection: Connection, layout: Layout) -> list[str]:
 
 def _content(connection: Connection, layout: Layout) -> list[str]:
     return [
-        f"{table}: the rows of {count:,} {PART_WORDS.get(table, 'parts')} are not what the runs left"
+        f"{table}: the rows of {counted(count, *PART_WORDS[table])} are not what the runs left"
         for table, count in differing_parts(connection).items()
     ]
 
 
 PART_WORDS = {
-    "fact_visits": "days", "metric_changes": "runs", "lateness": "runs", "runs": "runs", "quarantine": "sources",
-    "quarantine_rows": "deliveries", "deliveries": "sources", "state": "sources",
+    "fact_visits": ["day"], "metric_changes": ["run"], "lateness": ["run"], "runs": ["run"], "quarantine": ["source"],
+    "quarantine_rows": ["delivery", "deliveries"], "deliveries": ["source"], "state": ["source"],
 }  # fmt: skip
 
 
@@ -190,14 +191,14 @@ def _metrics(connection: Connection, layout: Layout) -> list[str]:
     every_day = statement("warehouse/days_that_differ", connection.kind, checked="true")
     differing = connection.execute(every_day).fetchone()[0]
     unsaid = connection.execute(statement("warehouse/verify/days_not_as_changed")).fetchone()[0]
-    return ([f"{differing:,} days of daily_visit_metrics differ from the facts"] if differing else []) + (
-        [f"{unsaid:,} days of daily_visit_metrics are not what metric_changes says last"] if unsaid else []
+    return ([f"daily_visit_metrics: {counted(differing, 'day')} not as the facts give it"] if differing else []) + (
+        [f"daily_visit_metrics: {counted(unsaid, 'day')} not as metric_changes says last"] if unsaid else []
     )
 
 
 def _value_counts(connection: Connection, layout: Layout) -> list[str]:
     differing = value_counts_that_differ(connection)
-    return [f"{differing:,} counts of visit_value_counts differ from the facts"] if differing else []
+    return [f"visit_value_counts: {counted(differing, 'count')} not as the facts give it"] if differing else []
 
 
 def _state(connection: Connection, layout: Layout) -> list[str]:
@@ -234,7 +235,7 @@ def _deliveries(connection: Connection, layout: Layout) -> list[str]:
         rows = connection.execute(f"SELECT {', '.join(names)} FROM deliveries WHERE source = ?", [source]).fetchall()
         wrong = sum(ledger.get(row["sequence"]) != Delivery(**dict(row)) for row in rows)
         if wrong:
-            findings.append(f"{wrong:,} deliveries of {source} are not what the ledger in raw says")
+            findings.append(f"{source}: {counted(wrong, 'delivery', 'deliveries')} not as the ledger in raw says")
     return findings
 
 

@@ -21,6 +21,7 @@ from typing import Any
 from lib.arrivals import Arrivals
 from lib.confidential import log_exception
 from lib.config import load_settings
+from lib.counted import counted
 from lib.errors import PipelineError, StoredDataChanged, TemporaryFailure, UsageError, WarehouseLocked, as_ours
 from lib.interrupts import was_signalled
 from lib.pipeline import Ended, Progress, run_pipeline
@@ -50,7 +51,7 @@ class Watched:
         if self.ended is None:
             return f"no run: exit {self.exit_code} after {self.seconds:.1f} s"
         counts = self.ended.manifest.get("counts", {})
-        rows = f", {counts['rows_read']:,} rows read, {counts['staged']:,} staged" if counts else ""
+        rows = f", {counted(counts['rows_read'], 'row')} read, {counts['staged']:,} staged" if counts else ""
         code = f", exit {self.exit_code}" if self.exit_code else ""
         return f"run {self.ended.manifest['run_id']} {self.ended.outcome}{rows}, {self.seconds:.1f} s{code}"
 

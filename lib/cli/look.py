@@ -20,6 +20,7 @@ from lib.cli.options import (
     layout_of,
     source_name,
 )
+from lib.counted import counted
 from lib.errors import UsageError
 
 
@@ -197,4 +198,4 @@ def as_of(
         print_as_of(consoles()[0], frame, run_id, load_settings(from_here(config)).min_group_size)
         return
     write_csv(frame, to.expanduser())
-    typer.echo(f"{len(frame):,} days as run {run_id} left them: {to}")
+    typer.echo(f"{counted(len(frame), 'day')} as run {run_id} left them: {to}")

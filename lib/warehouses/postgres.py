@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lib.counted import counted
 from lib.errors import PipelineError, StoredDataChanged, TemporaryFailure, UsageError, WarehouseLocked
 from lib.layout import Layout
 from lib.sql import literal, statement
@@ -190,7 +191,7 @@ def declared_otherwise(connection: Connection, statements: list[str]) -> list[st
     ).fetchone()
     triggers = found[0] if found else 0
     return [f"{name} is not declared as this release declares it" for name in wrong] + (
-        [f"{triggers} triggers are there that no release made"] if triggers else []
+        [f"{counted(triggers, 'trigger is', 'triggers are')} there that no release made"] if triggers else []
     )
 
 

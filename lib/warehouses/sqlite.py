@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lib.counted import counted
 from lib.errors import PipelineError, TemporaryFailure
 from lib.layout import Layout
 from lib.sql import identifier
@@ -212,7 +213,7 @@ def declared_otherwise(connection: sqlite3.Connection, statements: list[str]) ->
     wrong = sorted(name for name, parts in expected.items() if there.get(name) != parts)
     triggers = connection.execute("SELECT count(*) FROM sqlite_schema WHERE type = 'trigger'").fetchone()[0]
     return [f"{name} is not declared as this release declares it" for name in wrong] + (
-        [f"{triggers} triggers are there that no release made"] if triggers else []
+        [f"{counted(triggers, 'trigger is', 'triggers are')} there that no release made"] if triggers else []
     )
 
 

@@ -197,7 +197,7 @@ def test_all_commands_work(clinic: Clinic) -> None:
         (["quarantine"], "missing_visit_id"),
         (["why", "2025-03-01"], "new"),
         (["trace", "V1"], "current"),
-        (["as-of", clinic.layout.run_ids()[0]], "1 days"),
+        (["as-of", clinic.layout.run_ids()[0]], "1 day\n"),
         (["verify", "--rebuild"], "what raw gives when every run is done again"),
         (["backup", str(backup)], "verified"),
         (["diff", "1", "2"], ""),

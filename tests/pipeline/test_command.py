@@ -140,7 +140,7 @@ def test_the_option_means_the_same_warehouse_as_the_config(clinic: Clinic) -> No
     assert clinic.command("run", "--warehouse", url).returncode == 0
     assert (clinic.data_dir / "tables.duckdb").exists() and not (clinic.folder / "tables.duckdb").exists()
     asked = clinic.command("status", "--warehouse", url)
-    assert asked.returncode == 0 and "1 visits" in asked.stdout.replace("  ", " "), asked.stdout
+    assert asked.returncode == 0 and "1 visit," in asked.stdout.replace("  ", " "), asked.stdout
 
 
 @pytest.mark.parametrize(

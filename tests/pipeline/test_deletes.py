@@ -122,7 +122,7 @@ def test_marked_deletes_go_through_the_notebooks(tmp_path: Path) -> None:
         clinic.deliver(rows)
         done = clinic.command("run")
         assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 visits newly marked deleted" in done.stdout
+    assert "1 visit newly marked deleted" in done.stdout
     assert clinic.query("SELECT count(*), count(deleted_at) FROM fact_visits") == [(3, 1)]
     assert clinic.command("verify").returncode == 0
 

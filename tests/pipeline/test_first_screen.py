@@ -39,14 +39,14 @@ def test_loaded_says_what_came_in_and_that_the_tables_may_be_used(clinic: Clinic
     assert clinic.run().exit_code == 0
     screen = newest(clinic)
     assert (screen.verdict, screen.next_step, screen.previous) == ("PASSED", None, None)
-    assert screen.sentence == "1 delivery loaded: of its visits 2 inserted, 0 updated, 0 unchanged; 1 rows refused."
+    assert screen.sentence == "1 delivery loaded: of its visits 2 inserted, 0 updated, 0 unchanged; 1 row refused."
     assert screen.reasons == (("missing_patient_id", 1),)
     assert screen.reconciliation.startswith("3 read = 0 outside the window + 1 refused + 0 superseded + 2 staged")
     days, visits = screen.published
     assert days == "0 days published before changed, 1 day newly published." and visits.startswith(
         "Visits: 2 inserted."
     )
-    assert "1 refused rows of all runs so far wait in the quarantine; they are in no table." in screen.caveats
+    assert "1 refused row of all runs so far in the quarantine: in no table." in screen.caveats
     facts = dict(screen.facts)
     assert facts["watermark"] == "none → 2025-03-01T12:00:00+00:00" and facts["delivery 1"].startswith("visits.csv, ")
     assert {each.holds for each in screen.rules} == {"yes", "not judged"}

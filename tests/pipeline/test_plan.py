@@ -315,5 +315,5 @@ def test_the_command_ends_as_the_run_would(clinic: Clinic) -> None:
     clinic.deliver([row(f"V{n}") for n in range(3)])
     planned = clinic.command("plan", "--as-of", DAY.format(2))
     assert planned.returncode == 0, planned.stderr
-    assert "1 days would change" in planned.stdout and "V1" not in planned.stdout
+    assert "1 day would change" in planned.stdout and "V1" not in planned.stdout
     assert not clinic.data_dir.exists()

@@ -188,37 +188,37 @@ FACT = (
 TAMPERED: dict[str, tuple[str, str]] = {
     "a changed cost": (
         "UPDATE fact_visits SET visit_cost_cents = 1 WHERE visit_id = 'V1'",
-        "fact_visits: 1 visits that differ (visit_cost_cents 1)",
+        "fact_visits: 1 visit not the same (visit_cost_cents 1)",
     ),
     "changed lineage": (
         "UPDATE fact_visits SET source_line = 9, delivery_seq = 7 WHERE visit_id = 'V1'",
-        "fact_visits: 1 visits that differ (delivery_seq 1, source_line 1)",
+        "fact_visits: 1 visit not the same (delivery_seq 1, source_line 1)",
     ),
     "a deleted fact": ("DELETE FROM fact_visits WHERE visit_id IN ('V1', 'V2')", "fact_visits: 2 visits missing"),
-    "an added fact": (FACT, "fact_visits: 1 visits that no delivery supports"),
+    "an added fact": (FACT, "fact_visits: 1 visit supported by no delivery"),
     "a marked deletion": (
         "UPDATE fact_visits SET deleted_at = last_updated, deleted_seq = 1 WHERE visit_id = 'V3'",
-        "fact_visits: 1 visits that differ (deleted_at 1, deleted_seq 1)",
+        "fact_visits: 1 visit not the same (deleted_at 1, deleted_seq 1)",
     ),
     "a changed metric": (
         "UPDATE daily_visit_metrics SET total_visit_cost_cents = 5",
-        "daily_visit_metrics: 1 days that differ (total_visit_cost_cents 1)",
+        "daily_visit_metrics: 1 day not the same (total_visit_cost_cents 1)",
     ),
     "a changed change": (
         "UPDATE metric_changes SET visit_count_after = 50",
-        "metric_changes: 5 changes of a day that differ (visit_count_after 5)",
+        "metric_changes: 5 changes of a day not the same (visit_count_after 5)",
     ),
     "a refusal taken out": (
         "DELETE FROM quarantine WHERE visit_key = 'V1'",
-        "quarantine: 1 entries missing",
+        "quarantine: 1 entry missing",
     ),
     "a refusal closed": (
         "UPDATE quarantine SET status = 'superseded' WHERE visit_key = 'V1'",
-        "quarantine: 1 entries that differ (status 1)",
+        "quarantine: 1 entry not the same (status 1)",
     ),
     "a state set back": (
         "UPDATE state SET watermark_last_updated = '2025-01-01T00:00:00.000000+00:00'",
-        "state: 1 sources that differ (watermark_last_updated 1)",
+        "state: 1 source not the same (watermark_last_updated 1)",
     ),
 }  # fmt: skip
 
@@ -246,7 +246,7 @@ def test_a_waived_entry_is_no_difference(quick: Clinic) -> None:
     )
     assert rebuild(quick).differences == ()
     altered(quick, "UPDATE quarantine SET reasons = 'none' WHERE visit_key = 'V1'")
-    assert [each.text for each in rebuild(quick).differences] == ["quarantine: 1 entries that differ (reasons 1)"]
+    assert [each.text for each in rebuild(quick).differences] == ["quarantine: 1 entry not the same (reasons 1)"]
 
 
 def test_a_manifest_or_snapshot_that_is_gone_or_altered_is_named(quick: Clinic) -> None:
@@ -287,7 +287,7 @@ def test_the_command_says_what_differs_and_ends_with_6(clinic: Clinic) -> None:
     )
     assert clinic.command("verify").returncode == 0, "only raw can tell"
     found = clinic.command("verify", "--rebuild")
-    assert found.returncode == 6 and "2 visits that differ (visit_cost_cents 2)" in found.stdout
+    assert found.returncode == 6 and "2 visits not the same (visit_cost_cents 2)" in found.stdout
     assert "--full-refresh" in found.stderr and "V1" not in found.stdout + found.stderr
     assert clinic.command("verify", "--rebuild", "--reveal").returncode == 2
 
@@ -295,14 +295,14 @@ def test_the_command_says_what_differs_and_ends_with_6(clinic: Clinic) -> None:
 def test_what_verify_finds_without_a_rebuild(quick: Clinic) -> None:
     late_missed_moved_and_refused(quick)
     harms = {
-        "UPDATE fact_visits SET visit_cost_cents = 1 WHERE visit_id = 'V1'": "fact_visits: the rows of 1 days",
-        "UPDATE daily_visit_metrics SET patient_count = 0": "differ from the facts",
+        "UPDATE fact_visits SET visit_cost_cents = 1 WHERE visit_id = 'V1'": "fact_visits: the rows of 1 day",
+        "UPDATE daily_visit_metrics SET patient_count = 0": "not as the facts give it",
         "UPDATE runs SET counts = '{}'": "is not what its manifest says",
         "UPDATE state SET last_as_of = '2026-01-01T00:00:00.000000+00:00'": "state or version",
         "UPDATE warehouse SET version = 9": "state or version",
-        "UPDATE deliveries SET sha256 = 'x'": "not what the ledger in raw says",
-        "UPDATE quarantine SET reasons = 'x'": "quarantine: the rows of 1 sources",
-        "CREATE TRIGGER t AFTER INSERT ON runs BEGIN SELECT 1; END": "1 triggers",
+        "UPDATE deliveries SET sha256 = 'x'": "clinic: 3 deliveries not as the ledger in raw says",
+        "UPDATE quarantine SET reasons = 'x'": "quarantine: the rows of 1 source",
+        "CREATE TRIGGER t AFTER INSERT ON runs BEGIN SELECT 1; END": "1 trigger",
         "DROP INDEX fact_visits_by_patient": "fact_visits_by_patient is not declared",
     }
     sound = quick.warehouse.read_bytes()

@@ -30,7 +30,7 @@ def test_whole_hours_fall_into_bins_open_below_and_closed_above() -> None:
         [1, 0], [2, 0], [0, 2], [0, 1], [0, 4],
     ]  # fmt: skip
     assert int(frame["loaded"].sum() + frame["missed"].sum()) == 10
-    assert punctual_text(hours) == "5 new or corrected rows were at or after the watermark, 10 behind it."
+    assert punctual_text(hours) == "New or corrected rows: 5 at or after the watermark, 10 behind it."
 
 
 def test_no_row_is_no_lateness() -> None:

@@ -119,15 +119,6 @@ def test_a_check_that_does_not_hold_is_marked_and_stops(displayed: list[Any]) ->
     assert repr(displayed[0]) == "✗ all is well"
 
 
-@pytest.mark.parametrize(("number", "text"), [(0, "0 deliveries"), (1, "1 delivery"), (1500, "1,500 deliveries")])
-def test_counted(number: int, text: str) -> None:
-    assert show.counted(number, "delivery", "deliveries") == text
-
-
-def test_a_plain_plural() -> None:
-    assert show.counted(2, "file") == "2 files"
-
-
 @pytest.mark.parametrize("key", ["visit_id", "patient_id", "row_hash", "source_line"])
 def test_a_frame_of_rows_shows_no_value(displayed: list[Any], key: str) -> None:
     show.table(pd.DataFrame({key: ["V1", None], "visit_cost": [73391.47, 5.0], "code": ["Z99.1", "J06.9"]}))
