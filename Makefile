@@ -57,7 +57,8 @@ endif
 # A Python asked for by name must fit; otherwise the first fitting one on PATH is taken, or one that uv finds. A .venv
 # that works is brought up to the lock in place. uv is quicker; without it pip installs from outside the .venv, which
 # therefore needs no pip of its own and no ensurepip (Debian packages that apart). Bytecode is written even where
-# PYTHONDONTWRITEBYTECODE is set: every run would otherwise compile pandas, and this project, again.
+# PYTHONDONTWRITEBYTECODE is set: every run would otherwise compile pandas, and this project, again. Not by pip, which
+# uses one core for it.
 $(READY): requirements.lock
 	@set -eu; unset PYTHONDONTWRITEBYTECODE VIRTUAL_ENV PYTHONPATH; \
 	python=; candidates="$(PYTHON)"; \
@@ -79,7 +80,7 @@ $(READY): requirements.lock
 	elif "$$python" -m pip --version >/dev/null 2>&1; then \
 	  echo "Setting up .venv from requirements.lock with pip, which takes a minute or two ..."; \
 	  $(PY) -c '$(SUPPORTED)' 2>/dev/null || "$$python" -m venv --clear --without-pip .venv; \
-	  "$$python" -m pip --python $(PY) --disable-pip-version-check install -qq --require-hashes -r requirements.lock; \
+	  "$$python" -m pip --python $(PY) --disable-pip-version-check install -qq --require-hashes --no-compile -r requirements.lock; \
 	  $(PY) -m compileall -q -j 0 .venv/lib >/dev/null 2>&1 || true; \
 	else \
 	  echo "make: $$python has no pip; install it (Debian, Ubuntu: apt install python3-pip) or install uv" >&2; \

@@ -161,6 +161,7 @@ def test_set_up_runs_once_and_again_when_the_lock_changes(tmp_path):
     assert first.returncode == 0, first.stderr
     assert "pip --python .venv/bin/python --disable-pip-version-check install -qq --require-hashes" in log.read_text()
     assert "venv --clear --without-pip .venv" in log.read_text()
+    assert "python -m compileall -q -j 0 .venv/lib" in log.read_text(), "by all cores, where pip compiles by one"
     log.unlink()
     assert make_in(tmp_path, "setup", LOG=str(log)).returncode == 0
     assert not log.exists() or "install" not in log.read_text()
