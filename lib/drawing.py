@@ -2,9 +2,10 @@
 does without matplotlib.
 
 Only in the pipeline's own kernels (lib/template.py forks who draws for them): elsewhere, as in JupyterLab, a picture is
-drawn where it is shown. First its place is shown, then the picture in it: at the latest when a cell ends that shows
-none, or at once where a cell fails. So the last cell of a notebook may show none. What nobody drew the kernel draws; if
-it cannot either, the cell that waits for it fails.
+drawn where it is shown. First its place is shown, then the picture in it: when a cell ends and the picture is there, at
+the latest at `finish`, which a notebook's last cell calls (`lib.show.conclude`), or at once where a cell fails. So the
+sooner a notebook shows a picture, the less it waits for it. What nobody drew the kernel draws; if it cannot either, the
+cell that waits for it fails.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from typing import Any
 from uuid import uuid4
 
@@ -49,7 +50,6 @@ class _Asked:
 
 
 _under_way: list[_Asked] = []
-_begun_in_cell = [False]
 
 
 def draw(plot: str, *args: Any, **kwargs: Any) -> Picture:
@@ -63,8 +63,9 @@ def draw(plot: str, *args: Any, **kwargs: Any) -> Picture:
 
 def show_picture(plot: str, *args: Any, **kwargs: Any) -> None:
     """Show what `draw` makes of the same. Raises what it raises, if not now then from a cell after this."""
+    _place_drawn()
     while (drawers := _drawers()) and len(_under_way) >= len(drawers):
-        finish(len(_under_way) - 1)
+        _place_drawn(LONGEST_SECONDS, at_least=1)
     idle = [each for each in drawers if each not in [asked.drawer for asked in _under_way]]
     if not idle:
         _show(draw(plot, *args, **kwargs))
@@ -74,15 +75,22 @@ def show_picture(plot: str, *args: Any, **kwargs: Any) -> None:
     with suppress(OSError):  # it is gone, as will be seen when its picture is waited for
         asked.drawer.send(asked.plot)
     _under_way.append(asked)
-    _begun_in_cell[0] = True
 
 
-def finish(left: int = 0) -> None:
-    """Put the pictures that are under way in their places, the oldest first, but for so many of the newest."""
-    while len(_under_way) > left:
-        asked = _under_way.pop(0)
+def finish() -> None:
+    """Put every picture that is under way in its place."""
+    while _under_way:
+        _place_drawn(LONGEST_SECONDS, at_least=1)
+
+
+def _place_drawn(seconds: float = 0, at_least: int = 0) -> None:
+    """Put those in their places that are drawn, after waiting so long for one; so many of the oldest in any case."""
+    drawn = wait([asked.drawer for asked in _under_way], seconds)
+    ready = [asked for asked in _under_way if asked.drawer in drawn]
+    for asked in ready or _under_way[:at_least]:
+        _under_way.remove(asked)
         plot, args, kwargs = asked.plot
-        _show(_drawn(asked.drawer) or draw(plot, *args, **kwargs), replaces=asked.place)
+        _show(_taken(asked.drawer) or draw(plot, *args, **kwargs), replaces=asked.place)
 
 
 def serve(descriptor: int) -> None:
@@ -106,11 +114,11 @@ def _drawers() -> list[Connection]:
     return drawers
 
 
-def _drawn(drawer: Connection) -> Picture | None:
-    """What it drew; None when it did not, or not in time."""
+def _taken(drawer: Connection) -> Picture | None:
+    """What it drew; None when it did not, or not yet: then nobody waits for it again."""
     picture: Picture | None = None
     with suppress(EOFError, OSError):
-        if drawer.poll(LONGEST_SECONDS):
+        if drawer.poll():
             picture = drawer.recv()
     if picture is None:
         _drawers().remove(drawer)
@@ -124,11 +132,11 @@ def _show(picture: Picture, replaces: str | None = None) -> None:
 
 
 def _after_cell(result: Any) -> None:
-    begun, _begun_in_cell[0] = _begun_in_cell[0], False
-    if begun and result.success:
-        return
     try:
-        finish()
+        if result.success:
+            _place_drawn()
+        else:
+            finish()
     except Exception as error:  # IPython would print what is raised here, and call the cell a good one
         if result.success:
             sys.modules["IPython"].get_ipython().showtraceback()

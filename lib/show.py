@@ -16,7 +16,7 @@ import pandas as pd
 from lib import shown
 from lib.clock import parse_instant, short_instant
 from lib.disclosure import mask_rows
-from lib.drawing import show_picture
+from lib.drawing import finish, show_picture
 from lib.errors import PipelineError
 from lib.run import Run
 
@@ -48,6 +48,12 @@ class Shown:
 def say(sentence: str) -> None:
     """A sentence with computed numbers."""
     _display(Shown(sentence, f"<p>{escape(sentence)}</p>"))
+
+
+def conclude(sentence: str) -> None:
+    """The sentence that ends a notebook, once every picture is in its place (lib/drawing.py)."""
+    finish()
+    say(sentence)
 
 
 def header(run: Run) -> None:
