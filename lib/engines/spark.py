@@ -44,7 +44,7 @@ def open_engine(settings: Settings, folder: Path) -> Iterator[SparkEngine]:
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True, mode=0o700)
     try:
-        with open_session(settings.master) as session:
+        with open_session(settings.master, scratch) as session:
             for text in sql.statements("spark/macros"):
                 session.sql(text)
             engine = SparkEngine(session, scratch)

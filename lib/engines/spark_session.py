@@ -14,6 +14,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib.errors import PipelineError, TemporaryFailure, UsageError
@@ -46,8 +47,9 @@ OF_THE_SESSION = {
 
 
 @contextmanager
-def open_session(master: str) -> Iterator[SparkSession]:
-    """A session of its own, with its own views. A cluster that the process is joined to already stays joined.
+def open_session(master: str, scratch: Path) -> Iterator[SparkSession]:
+    """A session of its own, with its own views. A cluster that the process is joined to already stays joined. What this
+    machine spills of rows is under `scratch`; the workers of a cluster have folders of their own.
 
     Raises UsageError where Spark or Java is not installed, TemporaryFailure when the cluster is away or lost.
     """
@@ -62,7 +64,7 @@ def open_session(master: str) -> Iterator[SparkSession]:
     lost = threading.Event()
     session: SparkSession | None = None
     try:
-        session = _joined(master)
+        session = _joined(master, scratch)
         with _watched(session, master, lost):
             yield session
     except (PySparkException, Py4JError, ConnectionError) as error:
@@ -79,7 +81,7 @@ def open_session(master: str) -> Iterator[SparkSession]:
                 session.stop()
 
 
-def _joined(master: str) -> SparkSession:
+def _joined(master: str, scratch: Path) -> SparkSession:
     from pyspark import SparkConf, SparkContext
     from pyspark.errors import PySparkRuntimeError
     from pyspark.java_gateway import launch_gateway
@@ -90,7 +92,7 @@ def _joined(master: str) -> SparkSession:
         if master.startswith("local"):
             os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         conf = SparkConf(loadDefaults=False).setMaster(master).setAppName("patient visits")
-        conf.setAll(list(OF_THE_CLUSTER.items()))
+        conf.setAll([*OF_THE_CLUSTER.items(), ("spark.local.dir", str(scratch))])
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         try:
             if SparkContext._gateway is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -97,12 +98,21 @@ def test_a_cluster_fills_the_same_tables_by_the_real_command_also_when_a_worker_
 
 @pytest.mark.timeout(600)
 def test_a_local_cluster_fills_the_same_tables(tmp_path: Path) -> None:
-    """A master and two workers of Spark's own making: each a process with a core."""
+    """A master and two workers of Spark's own making: each a process with a core. What they hold of rows is in a folder
+    of the run's, which nobody else can read and which is gone at its end."""
     plain, clinic = Clinic(tmp_path / "plain"), spark_clinic(tmp_path / "spark", "local-cluster[2,1,1024]")
     for each in (plain, clinic):
         each.deliver([row("V1"), row("V2", visit_cost=""), row("V1", last_updated="2025-03-01T13:00:00Z"), row("")])
-    code, said = ended(command(clinic, spark_environment(tmp_path), "--as-of", "2025-03-02T00:00:00Z"))
+    environment = {name: value for name, value in spark_environment(tmp_path).items() if name != "SPARK_LOCAL_DIRS"}
+    running = command(clinic, environment, "--as-of", "2025-03-02T00:00:00Z")
+    staging, held = clinic.data_dir / "staging", set[str]()
+    while running.poll() is None:
+        with suppress(FileNotFoundError):  # it is being taken away
+            held |= {each.parent.name.split("-")[0] for each in staging.glob("*/.tmp-spark/**/blockmgr-*")}
+        time.sleep(0.05)
+    code, said = ended(running)
     assert code == 0, said
+    assert held == {".tmp", "executor"} and not list(staging.glob("*/.tmp-spark"))
     assert plain.run("2025-03-02T00:00:00Z", source=plain.input.parent).exit_code == 0
     found, expected = content(clinic), content(plain)
     assert len(found["fact_visits"]) == 2 and len(found["quarantine"]) == 1

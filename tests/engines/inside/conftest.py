@@ -13,8 +13,8 @@ from tests.pipeline.plain_gate import plain_gate
 
 
 @pytest.fixture(scope="session")
-def joined() -> Iterator[None]:
-    with open_session(SPARK["master"]):
+def joined(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with open_session(SPARK["master"], tmp_path_factory.mktemp("scratch")):
         yield
 
 
